@@ -1,0 +1,1 @@
+"""Combinators: layers made of layers, each with the backward rule of the composition itself."""

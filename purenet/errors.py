@@ -1,0 +1,110 @@
+"""Errors that say where, what was expected, what came and what to do; the checks that raise them."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+_NOTE = "purenet: in "
+
+
+class _LocatedError(Exception):
+    """An error whose message begins with the path of the layer that raised it."""
+
+    def __init__(self, text: str):
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        path = getattr(self, "purenet_path", "")
+        return f"{path}: {self.text}" if path else self.text
+
+
+class ShapeError(_LocatedError, ValueError):
+    """A shape or a value outside the range that a callable accepts."""
+
+
+class StructureError(_LocatedError, TypeError):
+    """A dtype or a tree structure that a callable does not accept."""
+
+
+@contextmanager
+def at(place: str) -> Iterator[None]:
+    """Prefixes the path of whatever error passes through with `place`.
+
+    purenet's own errors show the path in front of their message; every other error carries it as a note.
+
+    Args:
+      place: a layer's name, or a part's index such as `[2]`.
+
+    Yields:
+      Nothing.
+    """
+    try:
+        yield
+    except Exception as error:
+        inner = getattr(error, "purenet_path", "")
+        path = place + ("" if not inner or inner.startswith("[") else ".") + inner
+        error.purenet_path = path  # type: ignore[attr-defined]
+        if not isinstance(error, _LocatedError):
+            notes = [note for note in getattr(error, "__notes__", []) if not note.startswith(_NOTE)]
+            error.__notes__ = [*notes, _NOTE + path]
+        raise
+
+
+def describe(value: Any) -> str:
+    """Names what came, for an error message: dtype and shape of an array, type and size of the rest."""
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        return f"{value.dtype} of shape {tuple(value.shape)}"
+    if isinstance(value, (tuple, list, dict)):
+        return f"a {type(value).__name__} of {len(value)}"
+    if isinstance(value, (int, float, str, bool)) or value is None:
+        return repr(value)
+    return f"a {type(value).__name__}"
+
+
+def expect_array(x: Any, what: str = "x") -> None:
+    """Raises unless `x` is the spec of one array of floating dtype."""
+    if not isinstance(x, jax.ShapeDtypeStruct):
+        raise StructureError(f"expected {what} to be one array, got {describe(x)}. Pick one, or use jnp.asarray.")
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise StructureError(
+            f"expected {what} of floating dtype, got {x.dtype}. Convert it, such as {what}.astype(jnp.float32)."
+        )
+
+
+def expect_shape(x: Any, shape: tuple[int, ...], dtype: Any, what: str = "x") -> None:
+    """Raises unless `x` is the spec of one array of this shape and dtype; the message says what to try."""
+    expect_array(x, what)
+    if x.shape != shape:
+        raise ShapeError(f"expected {what} of shape {shape}, got {x.shape}. {_remedy(shape, x.shape)}")
+    if x.dtype != dtype:
+        raise StructureError(
+            f"expected {what} of dtype {np.dtype(dtype)}, that of the parameters, got {x.dtype}. "
+            f"Cast {what} or the parameters with astype."
+        )
+
+
+def expect_key(key: Any) -> None:
+    """Raises unless `key` is a JAX random key, typed or of the older uint32 kind."""
+    typed = isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+    if not typed and not (getattr(key, "dtype", None) == np.uint32 and np.ndim(key) == 1):
+        raise StructureError(f"expected a JAX random key, got {describe(key)}. Make one with jax.random.key(0).")
+
+
+def _remedy(expected: tuple[int, ...], got: tuple[int, ...]) -> str:
+    """Says what probably happened when an example of shape `got` came in place of `expected`."""
+    many, one = math.prod(got), math.prod(expected)
+    if len(got) > len(expected) and got[len(got) - len(expected) :] == expected:
+        return "For a mini-batch use jax.vmap(net.apply, (None, 0)); for a sequence in one example, pn.each."
+    if len(got) < len(expected) and expected[len(expected) - len(got) :] == got:
+        return "An axis was lost: is jax.vmap applied twice, or one example passed as a mini-batch?"
+    if many == one:
+        return f"The sizes agree: put pn.reshape({expected}) before it."
+    if one and many and many % one == 0:
+        return f"{many} is {many // one} times {one}: were several examples flattened into one?"
+    return "Initialise the network with the spec of the examples that it gets."
