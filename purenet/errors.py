@@ -56,6 +56,23 @@ def at(place: str) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def by(name: str) -> Iterator[None]:
+    """Names the callable in purenet's errors that pass through, unless a layer or loss already said where.
+
+    Args:
+      name: the callable's name.
+
+    Yields:
+      Nothing.
+    """
+    try:
+        yield
+    except _LocatedError as error:
+        error.purenet_path = getattr(error, "purenet_path", "") or name  # type: ignore[attr-defined]
+        raise
+
+
 def describe(value: Any) -> str:
     """Names what came, for an error message: dtype and shape of an array, type and size of the rest."""
     if hasattr(value, "shape") and hasattr(value, "dtype"):

@@ -1,0 +1,189 @@
+"""The loop of fit: chunk after chunk, epoch after epoch, until something ends it."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from purenet.chunks import Chunk, Chunks
+from purenet.contract import Tree
+from purenet.errors import StructureError, describe
+from purenet.gradients import Batch
+from purenet.metrics import Metric
+from purenet.pacing import Bar, Pace
+from purenet.stopping import Best, Stopper
+from purenet.updates import Plan, TrainState, finish
+
+Callback = Callable[["EpochEnd"], bool | None]
+
+
+class EpochEnd(NamedTuple):
+    """What a callback sees at the end of an epoch.
+
+    Attributes:
+      epoch: epochs done in this call of `fit`, from 1.
+      state: the run, as it now is.
+      history: what `FitResult.history` would be now.
+    """
+
+    epoch: int
+    state: TrainState
+    history: dict[str, np.ndarray]
+
+
+class FitResult(NamedTuple):
+    """What `fit` returns.
+
+    Attributes:
+      params: the parameters; with `patience`, those of the best epoch.
+      state: the network's state that belongs to them.
+      history: NumPy arrays by name. "loss", the metrics, "val_loss" and "val_…" have one entry per finished
+        epoch; "step_loss" one per update.
+      train_state: the run where it ended; `fit(…, state=result.train_state)` goes on from there.
+      stopped: why it ended: "epochs", "patience", "callback" or "interrupt".
+      best_epoch: the epoch, from 1, that `params` are from; with `patience` the best, else the last.
+    """
+
+    params: Tree
+    state: Tree
+    history: dict[str, np.ndarray]
+    train_state: TrainState
+    stopped: str
+    best_epoch: int
+
+
+class DivergedError(FloatingPointError):
+    """The loss or the parameters ceased to be finite.
+
+    Attributes:
+      result: the `FitResult` of the last finite state, some updates before.
+    """
+
+    def __init__(self, text: str, result: FitResult):
+        super().__init__(text)
+        self.result = result
+
+
+class Run(NamedTuple):
+    """What stays the same through a run."""
+
+    chunks: Chunks
+    plan: Plan
+    data: Batch
+    measures: dict[str, Metric]
+    validate: Callable[[TrainState], dict[str, Any]]
+    callbacks: tuple[Callback, ...]
+    stopper: Stopper | None
+
+
+class _Log:
+    """What a run has told so far; a row is added whole or not at all, so that Ctrl-C leaves no half."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self.losses: list[np.ndarray] = []
+
+    def history(self) -> dict[str, np.ndarray]:
+        """Gives everything as arrays by name."""
+        names = self.rows[0] if self.rows else ("loss",)
+        by_epoch = {name: np.array([row[name] for row in self.rows]) for name in names}
+        return {**by_epoch, "step_loss": np.concatenate([np.zeros(0, np.float32), *self.losses])}
+
+
+def drive(run: Run, state: TrainState, epochs: int, bar: Bar) -> FitResult:
+    """Runs epoch after epoch; whatever ends it, the state after the last whole chunk is what counts."""
+    log, pace = _Log(), Pace(run.chunks.longest)
+    best: Best | None = None
+    stopped = "epochs"
+    try:
+        for epoch in range(1, epochs + 1):
+            chunks = []
+            for chunk in _epoch(run, state, pace):
+                losses = np.asarray(chunk.losses[: chunk.done])
+                if not chunk.finite:
+                    raise _diverged(state, losses, epoch, _result(log, state, best, stopped))
+                state = chunk.state
+                log.losses.append(losses)
+                chunks.append(chunk)
+                bar.advance(epoch, len(losses), float(losses[-1]))
+            log.rows.append({**_row(run, chunks), **run.validate(state)})
+            bar.close_epoch(log.rows[-1])
+            if run.stopper is not None:
+                best = run.stopper.note(best, epoch, log.rows[-1], state)
+            answers = [_called(callback, EpochEnd(epoch, state, log.history())) for callback in run.callbacks]
+            if any(answers):
+                stopped = "callback"
+                break
+            if run.stopper is not None and best is not None and epoch - best.epoch >= run.stopper.patience:
+                stopped = "patience"
+                break
+    except KeyboardInterrupt:
+        stopped = "interrupt"
+    return _result(log, state, best, stopped)
+
+
+def _epoch(run: Run, state: TrainState, pace: Pace) -> Iterator[Chunk]:
+    """Gives the chunks of what is left of the epoch in which `state` stands."""
+    begin = state.step - state.step % run.plan.steps
+    left = run.plan.steps - int(state.step - begin)
+    stats = run.chunks.empty_stats(state, run.data)
+    while left:
+        started = time.perf_counter()
+        chunk = jax.block_until_ready(run.chunks.run(state, stats, run.data, begin, min(pace.count, left)))
+        pace.note(int(chunk.done), time.perf_counter() - started)
+        yield chunk
+        state, stats, left = chunk.state, chunk.stats, left - int(chunk.done)
+
+
+def _row(run: Run, chunks: list[Chunk]) -> dict[str, Any]:
+    """The numbers of an epoch; the mean over its updates is taken in float64."""
+    losses = np.concatenate([np.asarray(chunk.losses[: chunk.done], np.float64) for chunk in chunks])
+    weights = np.concatenate([np.asarray(chunk.weights[: chunk.done], np.float64) for chunk in chunks])
+    named = {name: np.asarray(value) for name, value in finish(run.measures, chunks[-1].stats).items()}
+    return {"loss": np.sum(losses * weights) / np.sum(weights), **named}
+
+
+def _called(callback: Callback, end: EpochEnd) -> bool:
+    answer = callback(end)
+    if answer is not None and not isinstance(answer, (bool, np.bool_)):
+        raise StructureError(
+            f"expected a callback to return True to stop, or False or None to go on, got {describe(answer)}. "
+            "Give it no other return value."
+        )
+    return bool(answer)
+
+
+def _result(log: _Log, state: TrainState, best: Best | None, stopped: str) -> FitResult:
+    epoch, chosen = (len(log.rows), state) if best is None else (best.epoch, best.state)
+    return FitResult(chosen.params, chosen.state, log.history(), state, stopped, epoch)
+
+
+def _diverged(state: TrainState, losses: np.ndarray, epoch: int, result: FitResult) -> DivergedError:
+    """Says when it happened, at which learning rate, and what to try."""
+    step = int(state.step) + len(losses)
+    rates = _learning_rates(state.opt_state)
+    rate = f"learning rate {rates[0]:g}" if rates else "learning rate unknown: optax.inject_hyperparams would show it"
+    if not np.isfinite(losses[-1]):
+        what, hint = f"loss became {losses[-1]:g}", ""
+    else:
+        what, hint = (
+            "parameters became nan or inf",
+            "The loss was finite, its gradient was not: a sqrt or log at 0? ",
+        )
+    if step == 1 and not np.isfinite(losses[-1]):
+        hint = "No update had been made: look at the initialisation, the inputs and the loss. "
+    return DivergedError(
+        f"fit: the {what} at step {step}, epoch {epoch} ({rate}). {hint}"
+        "Try a learning rate 10 times smaller, inputs scaled to about 1, or optax.clip_by_global_norm(1.0) in front "
+        "of the optimizer. error.result holds the last finite parameters.",
+        result,
+    )
+
+
+def _learning_rates(opt_state: Tree) -> list[float]:
+    """Finds the rates that `optax.inject_hyperparams` keeps in the state."""
+    nodes = jax.tree.leaves(opt_state, is_leaf=lambda node: hasattr(node, "hyperparams"))
+    injected = [node.hyperparams for node in nodes if hasattr(node, "hyperparams")]
+    return [float(found["learning_rate"]) for found in injected if "learning_rate" in found]

@@ -1,0 +1,117 @@
+"""fit: training with input and output around the pure pieces."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+
+from purenet.chunks import make_chunks
+from purenet.contract import Layer, as_layer, example_spec
+from purenet.data import check_data
+from purenet.driving import Callback, FitResult, Run, drive
+from purenet.errors import by
+from purenet.evaluation import check_targets, make_evaluation, summarise
+from purenet.gradients import as_batch
+from purenet.losses.base import Loss, as_loss
+from purenet.metrics import Metric
+from purenet.pacing import Bar
+from purenet.stopping import make_stopper
+from purenet.training import train_state
+from purenet.updates import TrainState, as_measures, as_optimizer, expect_count, plan_epochs
+
+
+def fit(
+    net: Any,
+    data: Any,
+    *,
+    loss: Any,
+    optimizer: Any,
+    key: Any = None,
+    batch_size: int | None = 32,
+    epochs: int = 1,
+    validation: Any = None,
+    metrics: Mapping[str, Any] | None = None,
+    gradient: str = "autodiff",
+    callbacks: Sequence[Callback] = (),
+    patience: int | None = None,
+    monitor: str = "val_loss",
+    state: TrainState | None = None,
+    progress: bool | None = None,
+) -> FitResult:
+    """Trains a network, with the checks, the progress bar and the stopping that a person wants.
+
+    Every epoch sees every example once in a new order; the last mini-batch may be smaller. The same updates as
+    `pn.train`, compiled once whatever the numbers of steps, epochs and seeds.
+
+    Args:
+      net: a layer.
+      data: `(xs, ys)` or `(xs, ys, weights)`, arrays with the examples along the first axis; weights above 0.
+      loss: one of `pn.losses`, or a function of one prediction and target.
+      optimizer: an optax optimizer, such as `optax.adam(1e-3)`.
+      key: a JAX random key, the only source of randomness; needed unless `state` is given.
+      batch_size: examples per update; 1 for one at a time, None for all at once.
+      epochs: passes over the data, 1 or more.
+      validation: data of the same kind, measured after every epoch.
+      metrics: by name, `pn.metrics`; in training those of the predictions that the losses were computed from.
+      gradient: "autodiff" for `jax.grad`, "backprop" for the chain of hand rules.
+      callbacks: functions of an `EpochEnd`, called in order after every epoch; one that returns True stops.
+      patience: stop after so many epochs without a better `monitor`, and return the best epoch's params.
+      monitor: the name in the history that `patience` watches; lower is better for losses, and for metrics
+        what they say.
+      state: a run to go on with, such as `result.train_state`; an epoch that was interrupted is finished
+        first, if data and batch_size are the same.
+      progress: whether to draw a progress bar; None draws one on a terminal.
+
+    Returns:
+      A `FitResult`. Ctrl-C also returns one, with what was learned so far.
+
+    Raises:
+      DivergedError: if the loss or the parameters cease to be finite; it carries the last finite result.
+      ShapeError, StructureError: for arguments, shapes, dtypes or labels that do not fit.
+      ValueError, TypeError: for data that `pn.data.check_data` refuses: empty, NaN, float64, …
+
+    Example:
+      >>> import jax, numpy as np, optax, purenet as pn
+      >>> xs = np.linspace(-1, 1, 20, dtype=np.float32)[:, None]
+      >>> result = pn.fit(pn.dense(1), (xs, 3 * xs + 1), loss=pn.losses.half_squared_error,
+      ...                 optimizer=optax.sgd(0.1), key=jax.random.key(0), batch_size=5, epochs=40)
+      >>> bool(result.history["loss"][-1] < 1e-4), result.stopped
+      (True, 'epochs')
+    """
+    with by("fit"):
+        net, loss = as_layer(net), as_loss(loss)
+        measures = as_measures(metrics)
+        as_optimizer(optimizer)
+        expect_count("epochs", epochs)
+        batch = as_batch(check_data(data, "data"))
+        plan = plan_epochs(len(jax.tree.leaves(batch)[0]), batch_size)
+        stopper = make_stopper(patience, monitor, validation is not None, measures)
+        if state is None:
+            state = train_state(net, optimizer, key, example_spec(batch.xs))
+        check_targets(net, loss, state.params, state.state, batch)
+        chunks = make_chunks(net, loss, optimizer, gradient, tuple(measures.items()), plan)
+        validate = _validation(net, loss, measures, validation, state, batch_size)
+        run = Run(chunks, plan, jax.device_put(batch), measures, validate, tuple(callbacks), stopper)
+        with Bar(epochs, plan.steps, progress) as bar:
+            return drive(run, state, epochs, bar)
+
+
+def _validation(
+    net: Layer, loss: Loss, measures: dict[str, Metric], data: Any, state: TrainState, batch_size: int | None
+) -> Callable[[TrainState], dict[str, Any]]:
+    """Makes the function that measures the validation data, or one that measures nothing."""
+    if data is None:
+        return lambda state: {}
+    batch = as_batch(check_data(data, "validation"))
+    check_targets(net, loss, state.params, state.state, batch)
+    n = len(jax.tree.leaves(batch)[0])
+    program = make_evaluation(
+        net, loss, tuple(measures.items()), plan_epochs(n, None if batch_size is None else min(batch_size, n))
+    )
+    on_device = jax.device_put(batch)
+
+    def validate(state: TrainState) -> dict[str, Any]:
+        values = summarise(measures, *program(state.params, state.state, on_device))
+        return {f"val_{name}": value for name, value in values.items()}
+
+    return validate

@@ -1,0 +1,207 @@
+"""Training as pure functions: one step, and whole runs as one program."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from purenet.contract import Spec, Tree, as_layer
+from purenet.errors import by
+from purenet.gradients import Batch, as_batch
+from purenet.metrics import Metric
+from purenet.streams import stream
+from purenet.updates import (
+    Plan,
+    Result,
+    TrainState,
+    Update,
+    as_measures,
+    as_optimizer,
+    expect_count,
+    finish,
+    make_update,
+    merge,
+    order_of_epoch,
+    plan_epochs,
+    take,
+    zeros,
+)
+
+History = dict[str, jax.Array]
+
+
+def train_state(net: Any, optimizer: Any, key: Any, spec: Spec) -> TrainState:
+    """Initialises network and optimizer.
+
+    Args:
+      net: a layer.
+      optimizer: an optax optimizer, such as `optax.adam(1e-3)`.
+      key: a JAX random key, the only source of randomness of the run.
+      spec: that of one example, from `pn.spec`.
+
+    Returns:
+      The state at step 0.
+
+    Raises:
+      StructureError: if `optimizer` is no optimizer or `key` no key; and what `net.init` raises.
+
+    Example:
+      >>> import jax, optax, purenet as pn
+      >>> state = pn.train_state(pn.dense(3), optax.sgd(0.1), jax.random.key(0), pn.spec(2))
+      >>> int(state.step), state.params["kernel"].shape
+      (0, (2, 3))
+    """
+    with by("train_state"):
+        optimizer = as_optimizer(optimizer)
+        init_key = stream(key, "init")
+    params, state = as_layer(net).init(init_key, spec)
+    opt_state = jax.tree.map(_strong, optimizer.init(params))
+    return TrainState(params, state, opt_state, jnp.zeros((), jnp.int32), key)
+
+
+def train_step(
+    net: Any,
+    loss: Any,
+    optimizer: Any,
+    *,
+    gradient: str = "autodiff",
+    metrics: Mapping[str, Any] | None = None,
+) -> Callable[[TrainState, Any], tuple[TrainState, History]]:
+    """One update on one mini-batch: the gradient of its mean loss, then the optimizer.
+
+    Args:
+      net: a layer.
+      loss: one of `pn.losses`, or a function of one prediction and target.
+      optimizer: an optax optimizer; `value`, `grad` and `value_fn` reach those that ask for them.
+      gradient: "autodiff" for `jax.grad`, "backprop" for the chain of hand rules.
+      metrics: by name, `pn.metrics` of the predictions that the loss was computed from.
+
+    Returns:
+      A pure function `(TrainState, batch) -> (TrainState, {"loss": …, and each metric})`; `batch` is `(xs, ys)`
+      or `(xs, ys, weights)`. Jit it, or scan over it.
+
+    Raises:
+      StructureError: if an argument is not what it should be.
+      ShapeError: for an unknown `gradient`; at trace time, for shapes that do not fit.
+
+    References:
+      Robbins and Monro (1951), A stochastic approximation method.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, optax, purenet as pn
+      >>> net, optimizer = pn.dense(1), optax.sgd(0.1)
+      >>> step = jax.jit(pn.train_step(net, pn.losses.half_squared_error, optimizer))
+      >>> state = pn.train_state(net, optimizer, jax.random.key(0), pn.spec(2))
+      >>> state, metrics = step(state, (jnp.ones((4, 2)), jnp.ones((4, 1))))
+      >>> int(state.step), metrics["loss"].shape
+      (1, ())
+    """
+    with by("train_step"):
+        measures = as_measures(metrics)
+        update = make_update(net, loss, optimizer, gradient, measures)
+
+    def step(state: TrainState, batch: Any) -> tuple[TrainState, History]:
+        with by("train_step"):
+            state, result = update(state, as_batch(batch))
+        return state, {"loss": result.loss, **finish(measures, result.stats)}
+
+    return step
+
+
+def train(
+    net: Any,
+    loss: Any,
+    optimizer: Any,
+    *,
+    batch_size: int | None = None,
+    epochs: int = 1,
+    gradient: str = "autodiff",
+    metrics: Mapping[str, Any] | None = None,
+) -> Callable[[TrainState, Any], tuple[TrainState, History]]:
+    """A whole run as one pure function, to be jitted, vmapped over keys or rates, or differentiated.
+
+    Every epoch sees every example once in a new order (`pn.shuffle`); what is left after the full mini-batches
+    makes one smaller mini-batch of its own, so means are exact. A mini-batch as large as the data set is the
+    data set in its own order.
+
+    Args:
+      net: a layer.
+      loss: one of `pn.losses`, or a function of one prediction and target.
+      optimizer: an optax optimizer; `value`, `grad` and `value_fn` reach those that ask for them.
+      batch_size: examples per update, from 1 to their number; None takes all.
+      epochs: passes over the data, 1 or more.
+      gradient: "autodiff" for `jax.grad`, "backprop" for the chain of hand rules.
+      metrics: by name, `pn.metrics` of the predictions that the losses were computed from.
+
+    Returns:
+      A pure function `(TrainState, data) -> (TrainState, history)`; `data` is `(xs, ys)` or `(xs, ys, weights)`
+      with the examples along the first axis. An epoch's order follows from `state.key` and the step at which it
+      begins. `history["loss"]` has shape (epochs,), the mean over each epoch's examples;
+      `history["step_loss"]` has shape (epochs, steps); each metric begins with the axis (epochs,).
+
+    Raises:
+      StructureError: if an argument is not what it should be.
+      ShapeError: for values out of range; at trace time, for shapes that do not fit, no data, or a `batch_size`
+        above the number of examples.
+
+    References:
+      Bottou, Curtis and Nocedal (2018), Optimization methods for large-scale machine learning, section 4.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, optax, purenet as pn
+      >>> net, optimizer = pn.dense(1), optax.sgd(0.1)
+      >>> xs = jnp.linspace(-1, 1, 10)[:, None]
+      >>> run = jax.jit(pn.train(net, pn.losses.half_squared_error, optimizer, batch_size=4, epochs=50))
+      >>> state, history = run(pn.train_state(net, optimizer, jax.random.key(0), pn.spec(1)), (xs, 3 * xs + 1))
+      >>> int(state.step), history["step_loss"].shape, bool(history["loss"][-1] < 1e-4)
+      (150, (50, 3), True)
+    """
+    with by("train"):
+        measures = as_measures(metrics)
+        update = make_update(net, loss, optimizer, gradient, measures)
+        expect_count("epochs", epochs)
+
+    def run(state: TrainState, data: Any) -> tuple[TrainState, History]:
+        with by("train"):
+            examples = as_batch(data)
+            plan = plan_epochs(len(jax.tree.leaves(examples)[0]), batch_size)
+            state, results = jax.lax.scan(
+                lambda state, _: _epoch(update, measures, plan, state, examples), state, length=epochs
+            )
+        loss = results.loss.astype(results.weight.dtype)
+        means = jnp.sum(loss * results.weight, axis=1) / jnp.sum(results.weight, axis=1)
+        metrics_by_epoch = jax.vmap(lambda stats: finish(measures, stats))(results.stats) if measures else {}
+        return state, {"loss": means, "step_loss": results.loss, **metrics_by_epoch}
+
+    return run
+
+
+def _epoch(
+    update: Update, measures: Mapping[str, Metric], plan: Plan, state: TrainState, data: Batch
+) -> tuple[TrainState, Result]:
+    """One pass over the data: a scan over the full mini-batches, then one update on the rest."""
+    if plan.whole:
+        state, result = update(state, data)
+        return state, result._replace(loss=result.loss[None], weight=result.weight[None])
+    order = order_of_epoch(plan, state.key, state.step)
+    batches = jnp.reshape(order[: plan.full * plan.size], (plan.full, plan.size))
+    shapes = jax.eval_shape(lambda: update(state, take(data, batches[0]))[1].stats) if measures else {}
+
+    def step(carry: tuple[TrainState, Tree], indices: jax.Array) -> tuple[tuple[TrainState, Tree], Any]:
+        state, stats = carry
+        state, result = update(state, take(data, indices))
+        return (state, merge(measures, stats, result.stats)), (result.loss, result.weight)
+
+    (state, stats), (losses, weights) = jax.lax.scan(step, (state, zeros(shapes)), batches)
+    if plan.rest:
+        state, last = update(state, take(data, order[plan.full * plan.size :]))
+        stats = merge(measures, stats, last.stats)
+        losses, weights = jnp.append(losses, last.loss), jnp.append(weights, last.weight)
+    return state, Result(losses, weights, stats)
+
+
+def _strong(leaf: Any) -> Any:
+    """Gives a leaf the strong type that it has after the first update, so that nothing is traced twice."""
+    leaf = jnp.asarray(leaf)
+    return leaf if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else jax.lax.convert_element_type(leaf, leaf.dtype)

@@ -1,0 +1,178 @@
+"""What every kind of training shares: the state of a run, the update, and the plan of an epoch."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from purenet.contract import Tree, as_layer
+from purenet.errors import ShapeError, StructureError, describe
+from purenet.gradients import Batch, Evaluation, differentiate, objective
+from purenet.losses.base import as_loss
+from purenet.metrics import Metric, as_metric
+from purenet.shuffling import shuffle
+from purenet.streams import stream
+
+
+class TrainState(NamedTuple):
+    """All that a run consists of, as one pytree.
+
+    Attributes:
+      params: what the gradient sees.
+      state: what the network learns without gradients.
+      opt_state: the optimizer's.
+      step: updates made so far, an int32 scalar.
+      key: the run's key. It never changes: every use folds in a stream's name and the step.
+    """
+
+    params: Tree
+    state: Tree
+    opt_state: Tree
+    step: jax.Array
+    key: jax.Array
+
+
+class Result(NamedTuple):
+    """What an update tells: mean loss, the weight it stands for, and the metrics' sums."""
+
+    loss: jax.Array
+    weight: jax.Array
+    stats: dict[str, Tree]
+
+
+class Plan(NamedTuple):
+    """How an epoch is cut: `full` mini-batches of `size`, then one of `rest` if that is not 0."""
+
+    n: int
+    size: int
+    full: int
+    rest: int
+
+    @property
+    def steps(self) -> int:
+        """Updates per epoch."""
+        return self.full + (self.rest > 0)
+
+    @property
+    def whole(self) -> bool:
+        """Whether the one mini-batch is the data set itself, which needs no order."""
+        return self.size == self.n
+
+
+Update = Callable[[TrainState, Batch], tuple[TrainState, Result]]
+
+
+def plan_epochs(n: int, batch_size: int | None) -> Plan:
+    """Cuts n examples into mini-batches of `batch_size`; None means all of them at once."""
+    size = n if batch_size is None else batch_size
+    expect_count("batch_size", size)
+    if size > n:
+        raise ShapeError(
+            f"expected batch_size from 1 to {n}, the number of examples, got {size}. Use None for all of them at once."
+        )
+    return Plan(n, size, n // size, n % size)
+
+
+def make_update(net: Any, loss: Any, optimizer: Any, gradient: str, measures: Mapping[str, Metric]) -> Update:
+    """Makes the update: the gradient of a mini-batch's mean loss, then the optimizer."""
+    net, loss, optimizer = as_layer(net), as_loss(loss), as_optimizer(optimizer)
+    run = differentiate(net, loss, gradient)
+
+    def update(state: TrainState, batch: Batch) -> tuple[TrainState, Result]:
+        _expect_opt_state(state, optimizer)
+        key = stream(state.key, "forward", state.step)
+        evaluation, grads = run(state.params, state.state, batch, key)
+
+        def value_fn(params: Tree) -> jax.Array:
+            return objective(net, loss, params, state.state, batch, key).value
+
+        updates, opt_state = optimizer.update(
+            grads, state.opt_state, state.params, value=evaluation.value, grad=grads, value_fn=value_fn
+        )
+        params = optax.apply_updates(state.params, updates)
+        new = TrainState(params, evaluation.state, opt_state, state.step + 1, state.key)
+        return new, _result(evaluation, batch, measures)
+
+    return update
+
+
+def merge(measures: Mapping[str, Metric], one: Mapping[str, Tree], other: Mapping[str, Tree]) -> dict[str, Tree]:
+    """Adds up the metrics' sums of two sets of examples."""
+    return {name: metric.merge(one[name], other[name]) for name, metric in measures.items()}
+
+
+def finish(measures: Mapping[str, Metric], stats: Mapping[str, Tree]) -> dict[str, jax.Array]:
+    """Turns the metrics' sums into their values."""
+    return {name: metric.finish(stats[name]) for name, metric in measures.items()}
+
+
+def zeros(shapes: Tree) -> Tree:
+    """The neutral element of `merge`: zeros of these shapes and dtypes."""
+    return jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
+
+
+def order_of_epoch(plan: Plan, key: Any, first_step: Any, positions: Any = None) -> jax.Array:
+    """Which examples stand at these positions of the epoch that begins with update `first_step`."""
+    return shuffle(stream(key, "shuffle", first_step), plan.n, positions)
+
+
+def take(data: Tree, indices: jax.Array) -> Tree:
+    """Gathers examples; the indices come from the shuffle and are known to be in range."""
+    return jax.tree.map(lambda a: a.at[indices].get(mode="promise_in_bounds", unique_indices=True), data)
+
+
+def as_measures(metrics: Mapping[str, Any] | None) -> dict[str, Metric]:
+    """Takes metrics by name, refusing the names that the history keeps for the loss."""
+    if metrics is None:
+        return {}
+    if not isinstance(metrics, Mapping):
+        raise StructureError(
+            f"expected metrics to be a dict by name, got {describe(metrics)}. "
+            'Such as {"accuracy": pn.metrics.accuracy}.'
+        )
+    for name in metrics:
+        if not isinstance(name, str) or name in ("loss", "step_loss") or name.startswith("val_"):
+            raise ShapeError(
+                f"expected names of metrics other than 'loss', 'step_loss' and 'val_…', got {name!r}. Rename it."
+            )
+    return {name: as_metric(metric) for name, metric in metrics.items()}
+
+
+def as_optimizer(optimizer: Any) -> optax.GradientTransformationExtraArgs:
+    """Takes an optax optimizer; those that do not ask for the loss value or function are not given them."""
+    if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
+        raise StructureError(
+            f"expected an optax optimizer, got {describe(optimizer)}. Call the factory, such as optax.adam(1e-3)."
+        )
+    if not isinstance(optimizer, optax.GradientTransformation):
+        optimizer = optax.GradientTransformation(optimizer.init, optimizer.update)
+    return optax.with_extra_args_support(optimizer)
+
+
+def expect_count(what: str, value: Any) -> None:
+    """Raises unless `value` is a whole number of 1 or more."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise StructureError(f"expected {what} to be a whole number, got {value!r}. Give an int of 1 or more.")
+    if value < 1:
+        raise ShapeError(f"expected {what} of 1 or more, got {value}. Give an int of 1 or more.")
+
+
+def _result(evaluation: Evaluation, batch: Batch, measures: Mapping[str, Metric]) -> Result:
+    stats = {name: metric.measure(evaluation.predictions, batch.ys, batch.weights) for name, metric in measures.items()}
+    dtype = jnp.promote_types(evaluation.value.dtype, jnp.float32)  # bfloat16 counts only to 256
+    if batch.weights is None:
+        weight = jnp.full((), len(jax.tree.leaves(batch)[0]), dtype)
+    else:
+        weight = jnp.sum(batch.weights.astype(dtype))
+    return Result(evaluation.value, weight, stats)
+
+
+def _expect_opt_state(state: TrainState, optimizer: optax.GradientTransformationExtraArgs) -> None:
+    expected: Any = jax.tree.structure(jax.eval_shape(optimizer.init, state.params))
+    if jax.tree.structure(state.opt_state) != expected:
+        raise StructureError(
+            "expected the opt_state of this optimizer for these params, got another tree. "
+            "Make it with pn.train_state(net, optimizer, key, spec) and this very optimizer."
+        )

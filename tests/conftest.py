@@ -1,0 +1,31 @@
+"""What all tests share: doctests' imports, and clean trace counts."""
+
+import chex
+import jax
+import numpy as np
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _fresh_trace_counts():
+    """chex counts traces by source line, across parametrised tests."""
+    chex.clear_trace_counter()
+
+
+@pytest.fixture
+def x64():
+    """Float64 for a test."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture
+def key():
+    """A random key."""
+    return jax.random.key(0)
+
+
+@pytest.fixture
+def rng():
+    """A NumPy generator."""
+    return np.random.default_rng(0)

@@ -1,0 +1,83 @@
+"""The hand rule is the derivative: against autodiff of the plain function, and against central differences."""
+
+import functools
+
+import chex
+import hypothesis
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+from jax.flatten_util import ravel_pytree
+from laws.tools import LAYER_CASES, LAYER_ROWS, draw, plain, relative_gap
+from specs import TOLERANCE
+
+DRAWS = 40  # times five Hypothesis examples: 200 a shape
+settings = hypothesis.settings(
+    max_examples=5, derandomize=True, deadline=None, database=None, phases=[hypothesis.Phase.generate]
+)
+seeds = st.integers(0, 2**31 - 1)
+
+
+@functools.cache
+def _program(row, shape, dtype):
+    """Compiles the gaps between hand rule and autodiff for DRAWS draws."""
+    layer = row.make()
+
+    def gaps(key):
+        params, state, xs, dys, run_key = draw(row, layer, shape, dtype, key)
+        ys, _, pullback = layer.vjp(params, xs, state, run_key)
+        expected, autodiff = jax.vjp(plain(row, layer, state, run_key), params, xs)
+        return relative_gap(ys, expected), relative_gap(pullback(dys), autodiff(dys))
+
+    return jax.jit(lambda key: jax.vmap(gaps)(jax.random.split(key, DRAWS)))
+
+
+@pytest.mark.parametrize(("row", "shape"), LAYER_CASES)
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_hand_rule_is_autodiff_of_the_plain_function(row, shape, dtype, x64):
+    @settings
+    @hypothesis.given(seeds)
+    def check(seed):
+        values, gradients = _program(row, shape, dtype)(jax.random.key(seed))
+        chex.assert_shape([values, gradients], (DRAWS,))
+        assert np.max(values) <= TOLERANCE[dtype], f"values differ by {np.max(values)} (seed {seed})"
+        assert np.max(gradients) <= TOLERANCE[dtype], f"gradients differ by {np.max(gradients)} (seed {seed})"
+
+    check()
+
+
+@pytest.mark.parametrize(("row", "shape"), LAYER_CASES)
+def test_hand_rule_is_central_differences_away_from_kinks(row, shape, x64):
+    layer, step = row.make(), 1e-6
+
+    def gap(key):
+        params, state, xs, dys, run_key = draw(row, layer, shape, jnp.float64, key)
+        for kink, _ in row.kinks:
+            xs = jnp.where(jnp.abs(xs - kink) < 1e-3, kink + 1e-3, xs)
+        flat, unflatten = ravel_pytree((params, xs))
+
+        def value(flat):
+            ys = plain(row, layer, state, run_key)(*unflatten(flat))
+            return sum(jnp.sum(a * b) for a, b in zip(jax.tree.leaves(ys), jax.tree.leaves(dys), strict=True))
+
+        basis = step * jnp.eye(len(flat))
+        numeric = jax.vmap(lambda d: (value(flat + d) - value(flat - d)) / (2 * step))(basis)
+        by_hand = layer.vjp(params, xs, state, run_key)[2](dys)
+        return relative_gap(ravel_pytree(by_hand)[0], numeric)
+
+    gaps = jax.jit(lambda key: jax.vmap(gap)(jax.random.split(key, 10)))(jax.random.key(0))
+    assert np.max(gaps) <= 1e-7, gaps
+
+
+@pytest.mark.parametrize("row", [case for case in LAYER_ROWS if case.values[0].kinks])
+def test_both_rules_choose_the_convention_at_kinks(row, x64):
+    layer = row.make()
+    for point, derivative in row.kinks:
+        xs = jnp.full((1, 2), point)
+        ys, _, pullback = layer.vjp((), xs, (), None)
+        by_hand = pullback(jnp.ones_like(ys))[1]
+        by_autodiff = jax.vjp(plain(row, layer, (), None), (), xs)[1](jnp.ones_like(ys))[1]
+        chex.assert_trees_all_close(by_hand, jnp.full((1, 2), derivative), rtol=1e-15)
+        chex.assert_trees_all_close(by_autodiff, jnp.full((1, 2), derivative), rtol=1e-15)

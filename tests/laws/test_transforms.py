@@ -1,0 +1,151 @@
+"""Layers stay the same functions under jit, vmap and scan, in every dtype, and are traced once."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from absl.testing import parameterized
+from laws.tools import BATCH, LAYER_CASES, LAYER_ROWS, draw, pick
+from specs import LAYERS
+
+DETERMINISTIC = [case for case in LAYER_CASES if not case.values[0].random]
+RANDOM = [case for case in LAYER_ROWS if case.values[0].random]
+FORMATS = ["bfloat16", "float16", "float32", "float64"]
+
+
+def everything(layer, given):
+    """Runs all four functions of a layer."""
+    ys, _, pullback = layer.vjp(given.params, given.xs, given.state, given.key)
+    return (
+        jax.vmap(lambda x: layer.apply(given.params, x, given.state))(given.xs),
+        layer.forward(given.params, given.xs, given.state, given.key)[0],
+        ys,
+        pullback(given.dys),
+    )
+
+
+class JitLaw(chex.TestCase):
+    """Compiled and eager agree."""
+
+    @chex.variants(with_jit=True, without_jit=True)
+    @parameterized.named_parameters((f"{index}_{row.name}", row) for index, row in enumerate(LAYERS))
+    def test_jit_is_eager(self, row):
+        with jax.enable_x64(True):
+            layer = row.make()
+            given = draw(row, layer, row.shapes[0], jnp.float64, jax.random.key(1))
+            got = self.variant(lambda given: everything(layer, given))(given)
+            with jax.disable_jit():
+                expected = everything(layer, given)
+            chex.assert_trees_all_close(got, expected, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize(("row", "shape"), DETERMINISTIC)
+def test_forward_and_vjp_give_what_apply_gives_to_each_example(row, shape, x64):
+    layer = row.make()
+    given = draw(row, layer, shape, jnp.float64, jax.random.key(2))
+    applied, forwarded, by_hand, _ = everything(layer, given)
+    chex.assert_trees_all_close(forwarded, applied, rtol=1e-12, atol=1e-14)
+    chex.assert_trees_all_close(by_hand, applied, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize(("row", "shape"), DETERMINISTIC)
+def test_deterministic_layers_need_no_key(row, shape):
+    layer = row.make()
+    given = draw(row, layer, shape, jnp.float32, jax.random.key(3))
+    without = everything(layer, given._replace(key=None))
+    chex.assert_trees_all_equal(without, everything(layer, given))
+
+
+@pytest.mark.parametrize("row", RANDOM)
+def test_keys_decide_everything_random(row):
+    layer = row.make()
+    given = draw(row, layer, row.shapes[-1], jnp.float32, jax.random.key(4))
+    again = everything(layer, given)
+    chex.assert_trees_all_equal(again, everything(layer, given))
+    other = everything(layer, given._replace(key=jax.random.key(5)))
+    assert not np.array_equal(again[1], other[1])
+    assert not np.array_equal(again[2], other[2])
+    chex.assert_trees_all_equal(again[0], other[0])  # inference draws nothing
+
+
+@pytest.mark.parametrize("row", LAYER_ROWS)
+def test_vmap_over_networks_is_a_loop(row, x64):
+    layer = row.make()
+    given = [draw(row, layer, row.shapes[0], jnp.float64, jax.random.key(seed)) for seed in range(3)]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *given)
+    together = jax.vmap(lambda one: everything(layer, one))(stacked)
+    for index, one in enumerate(given):
+        alone = everything(layer, one)
+        chex.assert_trees_all_close(pick(together, index), alone, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("row", LAYER_ROWS)
+def test_scan_is_a_loop_and_pullbacks_leave_it(row, x64):
+    layer = row.make()
+    given = draw(row, layer, row.shapes[0], jnp.float64, jax.random.key(6))
+
+    def step(_, xs):
+        ys, _, pullback = layer.vjp(given.params, xs, given.state, given.key)
+        return None, (ys, pullback)
+
+    _, (ys, pullbacks) = jax.lax.scan(step, None, jnp.stack([given.xs, given.xs / 2]))
+    gradients = jax.vmap(lambda pullback: pullback(given.dys))(pullbacks)
+    for index, xs in enumerate([given.xs, given.xs / 2]):
+        expected, _, pullback = layer.vjp(given.params, xs, given.state, given.key)
+        one = pick((ys, gradients), index)
+        chex.assert_trees_all_close(one, (expected, pullback(given.dys)), rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", FORMATS)
+@pytest.mark.parametrize("row", LAYER_ROWS)
+def test_dtype_in_is_dtype_out(row, dtype, x64):
+    layer = row.make()
+
+    def run(key):
+        given = draw(row, layer, row.shapes[0], dtype, key)
+        return given, everything(layer, given)
+
+    out = jax.eval_shape(run, jax.random.key(7))
+    floats = [leaf for leaf in jax.tree.leaves(out) if not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)]
+    assert {str(leaf.dtype) for leaf in floats} == {dtype}
+
+
+@pytest.mark.parametrize("row", [case for case in LAYER_ROWS if case.values[0].integers])
+def test_integers_pass_and_have_no_cotangent(row):
+    layer, shape = row.make(), row.shapes[0]
+    xs = jnp.arange(BATCH * int(np.prod(shape)), dtype=jnp.int32).reshape(BATCH, *shape)
+    ys, _, pullback = layer.vjp((), xs, (), None)
+    assert ys.dtype == jnp.int32
+    _, dxs = pullback(np.zeros(ys.shape, jax.dtypes.float0))
+    assert dxs.dtype == jax.dtypes.float0
+    assert dxs.shape == xs.shape
+
+
+@pytest.mark.parametrize("row", LAYER_ROWS)
+def test_other_values_are_not_traced_again(row):
+    layer = row.make()
+    run = jax.jit(chex.assert_max_traces(lambda given: everything(layer, given), n=1))
+    for seed in range(3):
+        run(draw(row, layer, row.shapes[0], jnp.float32, jax.random.key(seed)))
+
+
+@pytest.mark.parametrize("row", LAYER_ROWS)
+def test_second_derivatives_go_through_forward(row, x64):
+    layer = row.make()
+    given = draw(row, layer, row.shapes[0], jnp.float64, jax.random.key(8))
+
+    def objective(function, params):
+        return sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(function(params)))
+
+    def forward(params):
+        return layer.forward(params, given.xs, given.state, given.key)[0]
+
+    def by_hand(params):
+        ys, _, pullback = layer.vjp(params, given.xs, given.state, given.key)
+        return pullback(jax.tree.map(lambda a: 2 * a, ys))[0]
+
+    direction = jax.tree.map(jnp.ones_like, given.params)
+    _, through_autodiff = jax.jvp(jax.grad(lambda p: objective(forward, p)), (given.params,), (direction,))
+    _, through_hand_rule = jax.jvp(by_hand, (given.params,), (direction,))
+    chex.assert_trees_all_close(through_hand_rule, through_autodiff, rtol=1e-9, atol=1e-11)
