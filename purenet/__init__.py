@@ -22,7 +22,6 @@ from purenet.layers.activations import hard_tanh as hard_tanh
 from purenet.layers.activations import relu as relu
 from purenet.layers.activations import relu6 as relu6
 from purenet.layers.activations import step as step
-from purenet.layers.linear import dense as dense
 from purenet.layers.gated import gelu as gelu
 from purenet.layers.gated import gelu_tanh as gelu_tanh
 from purenet.layers.gated import mish as mish
@@ -32,6 +31,7 @@ from purenet.layers.leaky import celu as celu
 from purenet.layers.leaky import elu as elu
 from purenet.layers.leaky import leaky_relu as leaky_relu
 from purenet.layers.leaky import selu as selu
+from purenet.layers.linear import dense as dense
 from purenet.layers.noise import dropout as dropout
 from purenet.layers.normalised import log_softmax as log_softmax
 from purenet.layers.normalised import softmax as softmax

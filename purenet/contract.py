@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from purenet.errors import ShapeError, StructureError, at, describe
+from purenet.errors import ShapeError, StructureError, at, describe, refuse_maker
 
 Tree = Any
 Spec = Any
@@ -157,9 +157,8 @@ def as_layer(value: Any) -> Layer:
             f"expected a layer or a function of one example, got {describe(value)}. "
             "Give layers as separate arguments, such as pn.serial(pn.dense(3), pn.relu)."
         )
+    refuse_maker(value, "layer", ("purenet.layers.", "purenet.compose."), "pn")
     name = getattr(value, "__name__", type(value).__name__)
-    if str(getattr(value, "__module__", "")).startswith("purenet.") and name.isidentifier():
-        raise StructureError(f"expected a layer, got the function {name}, which makes one. Call it: pn.{name}(…).")
     return layer(apply=lambda params, x: value(x), name=name.strip("<>"))
 
 

@@ -16,9 +16,6 @@ from purenet.pacing import Bar, Pace
 from purenet.stopping import Best, Stopper
 from purenet.updates import Plan, TrainState, finish
 
-Callback = Callable[["EpochEnd"], bool | None]
-
-
 class EpochEnd(NamedTuple):
     """What a callback sees at the end of an epoch.
 
@@ -31,6 +28,9 @@ class EpochEnd(NamedTuple):
     epoch: int
     state: TrainState
     history: dict[str, np.ndarray]
+
+
+Callback = Callable[[EpochEnd], bool | None]
 
 
 class FitResult(NamedTuple):

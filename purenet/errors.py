@@ -113,6 +113,13 @@ def expect_key(key: Any) -> None:
         raise StructureError(f"expected a JAX random key, got {describe(key)}. Make one with jax.random.key(0).")
 
 
+def refuse_maker(value: Any, kind: str, packages: tuple[str, ...], door: str) -> None:
+    """Raises if `value` is one of purenet's functions that make a layer, loss or metric, passed without a call."""
+    name, module = getattr(value, "__name__", ""), str(getattr(value, "__module__", ""))
+    if name.isidentifier() and module.startswith(packages):
+        raise StructureError(f"expected a {kind}, got the function {name}, which makes one. Call it: {door}.{name}(…).")
+
+
 def _remedy(expected: tuple[int, ...], got: tuple[int, ...]) -> str:
     """Says what probably happened when an example of shape `got` came in place of `expected`."""
     many, one = math.prod(got), math.prod(expected)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from purenet.contract import Layer, Tree, as_layer
-from purenet.errors import ShapeError, StructureError, describe, expect_key
+from purenet.errors import ShapeError, StructureError, by, describe, expect_key
 from purenet.losses.base import Loss, as_loss
 
 MODES = ("autodiff", "backprop")
@@ -61,7 +61,7 @@ def value_and_grad(net: Any, loss: Any) -> Gradient:
       >>> float(value), grads["kernel"].tolist()
       (12.5, [[15.0]])
     """
-    return _without_predictions(differentiate(net, loss, "autodiff"))
+    return _named("value_and_grad", net, loss, "autodiff")
 
 
 def backprop(net: Any, loss: Any) -> Gradient:
@@ -95,7 +95,7 @@ def backprop(net: Any, loss: Any) -> Gradient:
       >>> float(value), grads["kernel"].tolist()
       (12.5, [[15.0]])
     """
-    return _without_predictions(differentiate(net, loss, "backprop"))
+    return _named("backprop", net, loss, "backprop")
 
 
 def per_example_grad(net: Any, loss: Any) -> Gradient:
@@ -126,7 +126,8 @@ def per_example_grad(net: Any, loss: Any) -> Gradient:
       >>> values.tolist(), grads["kernel"].ravel().tolist()
       ([0.5, 12.5], [1.0, 15.0])
     """
-    net, loss = as_layer(net), as_loss(loss)
+    with by("per_example_grad"):
+        net, loss = as_layer(net), as_loss(loss)
 
     def value(params: Tree, state: Tree, x: Tree, y: Tree, weight: Any, key: Any) -> jax.Array:
         predictions, _ = net.forward(params, jax.tree.map(lambda a: a[None], x), state, key)
@@ -134,10 +135,11 @@ def per_example_grad(net: Any, loss: Any) -> Gradient:
         return one if weight is None else one * weight.astype(one.dtype)
 
     def run(params: Tree, state: Tree, batch: Any, key: Any = None) -> tuple[tuple[jax.Array, Tree], Tree]:
-        xs, ys, weights = as_batch(batch)
-        keys = None if key is None else jax.random.split(key, len(jax.tree.leaves(xs)[0]))
-        axes = (None, None, 0, 0, None if weights is None else 0, None if key is None else 0)
-        values, grads = jax.vmap(jax.value_and_grad(value), axes)(params, state, xs, ys, weights, keys)
+        with by("per_example_grad"):
+            xs, ys, weights = as_batch(batch)
+            keys = None if key is None else jax.random.split(key, len(jax.tree.leaves(xs)[0]))
+            axes = (None, None, 0, 0, None if weights is None else 0, None if key is None else 0)
+            values, grads = jax.vmap(jax.value_and_grad(value), axes)(params, state, xs, ys, weights, keys)
         return (values, state), grads
 
     return run
@@ -231,9 +233,14 @@ def _by_hand(net: Layer, loss: Loss, params: Tree, state: Tree, batch: Batch, ke
     return Evaluation(mean_loss(losses, batch.weights), state, predictions), grads
 
 
-def _without_predictions(run: Callable[..., tuple[Evaluation, Tree]]) -> Gradient:
+def _named(name: str, net: Any, loss: Any, mode: str) -> Gradient:
+    """Makes the public function: `differentiate` without the predictions, errors under the public name."""
+    with by(name):
+        run = differentiate(net, loss, mode)
+
     def gradient(params: Tree, state: Tree, batch: Any, key: Any = None) -> tuple[tuple[jax.Array, Tree], Tree]:
-        result, grads = run(params, state, batch, key)
+        with by(name):
+            result, grads = run(params, state, batch, key)
         return (result.value, result.state), grads
 
     return gradient

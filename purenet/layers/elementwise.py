@@ -48,10 +48,11 @@ def elementwise(derivative: Callable[[jax.Array, jax.Array], jax.Array]) -> Call
             return ys, state, jax.tree_util.Partial(pullback, xs, ys)
 
         apply.__doc__ = function.__doc__
-        return layer(apply, forward=forward, vjp=vjp, check=_one_array, name=function.__name__)
+        return layer(apply, forward=forward, vjp=vjp, check=one_array, name=function.__name__)
 
     return decorate
 
 
-def _one_array(params: Tree, x: Spec) -> None:
+def one_array(params: Tree, x: Spec) -> None:
+    """The check of layers without params on one floating array."""
     expect_array(x)

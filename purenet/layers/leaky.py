@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from purenet.contract import Layer, Spec, Tree, layer
-from purenet.errors import ShapeError, StructureError, describe, expect_array
-from purenet.layers.elementwise import elementwise
+from purenet.contract import Layer, Tree, layer
+from purenet.errors import ShapeError, StructureError, describe
+from purenet.layers.elementwise import elementwise, one_array
 
 Function = Callable[[jax.Array, jax.Array], jax.Array]
 
@@ -170,7 +170,7 @@ def _with_option(name: str, option: Any, function: Function, derivative: Functio
     def pullback(xs: jax.Array, option: jax.Array, dys: jax.Array) -> tuple[Tree, jax.Array]:
         return (), dys * derivative(xs, option)
 
-    return layer(apply, forward=forward, vjp=vjp, check=_one_array, name=name)
+    return layer(apply, forward=forward, vjp=vjp, check=one_array, name=name)
 
 
 def _expect_number(name: str, what: str, value: Any, usual: float) -> None:
@@ -190,7 +190,3 @@ def _expect_number(name: str, what: str, value: Any, usual: float) -> None:
         )
     elif not math.isfinite(value):
         raise ShapeError(f"{name}: expected {what} to be finite, got {value}. Give a number such as {usual}.")
-
-
-def _one_array(params: Tree, x: Spec) -> None:
-    expect_array(x)

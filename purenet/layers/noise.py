@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from purenet.contract import Layer, Spec, Tree, layer
-from purenet.errors import ShapeError, StructureError, describe, expect_array, expect_key
+from purenet.contract import Layer, Tree, layer
+from purenet.errors import ShapeError, StructureError, describe, expect_key
+from purenet.layers.elementwise import one_array
 
 
 def dropout(drop_prob: float) -> Layer:
@@ -74,7 +75,7 @@ def dropout(drop_prob: float) -> Layer:
     def pullback(keep: jax.Array, dys: jax.Array) -> tuple[Tree, jax.Array]:
         return (), masked(keep, dys)
 
-    return layer(apply, forward=forward, vjp=vjp, check=_one_array, name="dropout")
+    return layer(apply, forward=forward, vjp=vjp, check=one_array, name="dropout")
 
 
 def _checked_probability(drop_prob: Any) -> float:
@@ -91,7 +92,3 @@ def _checked_probability(drop_prob: Any) -> float:
 
 def _unchanged(dys: jax.Array) -> tuple[Tree, jax.Array]:
     return (), dys
-
-
-def _one_array(params: Tree, x: Spec) -> None:
-    expect_array(x)

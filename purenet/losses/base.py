@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from purenet.contract import Spec, Tree, spec_of
-from purenet.errors import ShapeError, StructureError, at, describe
+from purenet.errors import ShapeError, StructureError, at, describe, refuse_maker
 
 
 @jax.tree_util.register_static
@@ -75,10 +75,7 @@ def loss(
       (16.0, False)
     """
     if not callable(value):
-        raise StructureError(
-            f"loss: expected a function of prediction and target, got {describe(value)}. "
-            "Give one of pn.losses or a function."
-        )
+        raise StructureError(f"loss: expected value to be a function, got {describe(value)}. See pn.losses.Loss.")
     name = name or getattr(value, "__name__", "loss").strip("<>")
 
     def checked_value(prediction: Tree, target: Tree) -> jax.Array:
@@ -129,11 +126,11 @@ def as_loss(value: Any) -> Loss:
     """
     if isinstance(value, Loss):
         return value
-    name = getattr(value, "__name__", "<unnamed>")
-    if str(getattr(value, "__module__", "")).startswith("purenet.losses") and name.isidentifier():
+    if not callable(value):
         raise StructureError(
-            f"loss: expected a loss, got the function {name}, which makes one. Call it: pn.losses.{name}()."
+            f"expected a loss or a function of prediction and target, got {describe(value)}. Give one of pn.losses."
         )
+    refuse_maker(value, "loss", ("purenet.losses.",), "pn.losses")
     return loss(value)
 
 

@@ -49,14 +49,21 @@ def _guarded(formula: Callable[..., Tree], valid: Valid | None) -> Callable[[Tre
     def call(prediction: Tree, target: Tree) -> Any:
         prediction, target = jax.tree.map(jnp.asarray, (prediction, target))
         dtype = jax.tree.leaves(prediction)[0].dtype
-        result = formula(*jax.tree.map(_widened, (prediction, target)))
-        if valid is not None:
-            # a factor, not a selected constant: only so is the gradient NaN too
+        p, y = jax.tree.map(_widened, (prediction, target))
+        if valid is None:
+            result = formula(p, y)
+        else:
+            # A factor, not a selected constant, so that autodiff makes the gradient NaN as well; and in front too,
+            # where the formula selects.
             defined = jnp.where(valid(prediction, target), 1.0, jnp.nan)
-            result = jax.tree.map(lambda a: a * defined.astype(a.dtype), result)
+            result = _times(formula(_times(p, defined), y), defined)
         return jax.tree.map(lambda a: a.astype(dtype), result)
 
     return call
+
+
+def _times(tree: Tree, factor: jax.Array) -> Tree:
+    return jax.tree.map(lambda a: a * factor.astype(a.dtype), tree)
 
 
 def wide(dtype: Any) -> Any:

@@ -17,13 +17,13 @@ from purenet.losses.guards import (
 from purenet.losses.targets import check_class_targets, check_distributions, check_probabilities
 
 
-def _weighted_log(y: jax.Array, p: jax.Array) -> jax.Array:
-    """Gives y log p, and 0 with derivative 0 wherever y = 0, whatever p."""
-    return jnp.where(y == 0, 0, y * jnp.log(jnp.where(y == 0, 1, p)))
+def _cost(y: jax.Array, p: jax.Array) -> jax.Array:
+    """Gives -y log p, and 0 with derivative 0 wherever y = 0, whatever p."""
+    return jnp.where(y == 0, 0, -y * jnp.log(jnp.where(y == 0, 1, p)))
 
 
 def _ratio(y: jax.Array, p: jax.Array) -> jax.Array:
-    """Gives y / p, the derivative of y log p, and 0 wherever y = 0."""
+    """Gives y / p, and 0 wherever y = 0."""
     return jnp.where(y == 0, 0, y / jnp.where(y == 0, 1, p))
 
 
@@ -54,8 +54,8 @@ def _binary_cross_entropy(prediction: jax.Array, target: jax.Array) -> jax.Array
       >>> float(pn.losses.binary_cross_entropy.value(jnp.array([0.0]), jnp.array([1.0])))
       inf
     """
-    misses = jnp.where(target == 1, 0, (1 - target) * jnp.log1p(-jnp.where(target == 1, 0, prediction)))
-    return jnp.mean(-_weighted_log(target, prediction) - misses)
+    misses = jnp.where(target == 1, 0, (target - 1) * jnp.log1p(-jnp.where(target == 1, 0, prediction)))
+    return jnp.mean(_cost(target, prediction) + misses)
 
 
 binary_cross_entropy = guarded_loss(
@@ -92,7 +92,7 @@ def _categorical_cross_entropy(prediction: jax.Array, target: jax.Array) -> jax.
       >>> pn.losses.categorical_cross_entropy.grad(jnp.array([0.25, 0.75]), jnp.array(0)).tolist()
       [-4.0, 0.0]
     """
-    return jnp.sum(-_weighted_log(distribution(target, prediction.shape[0], prediction.dtype), prediction))
+    return jnp.sum(_cost(distribution(target, prediction.shape[0], prediction.dtype), prediction))
 
 
 def _are_probabilities(p: jax.Array) -> jax.Array:
@@ -133,7 +133,7 @@ def _kl_divergence(prediction: jax.Array, target: jax.Array) -> jax.Array:
       >>> float(pn.losses.kl_divergence.value(p, y)), pn.losses.kl_divergence.grad(p, y).tolist()
       (0.693147..., [-2.0, 0.0])
     """
-    return jnp.sum(_weighted_log(target, target) - _weighted_log(target, prediction))
+    return jnp.sum(_cost(target, prediction) - _cost(target, target))
 
 
 kl_divergence = guarded_loss(

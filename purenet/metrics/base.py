@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from purenet.contract import Spec, Tree, example_spec, spec_of
-from purenet.errors import ShapeError, StructureError, at, describe
+from purenet.errors import ShapeError, StructureError, at, describe, refuse_maker
 from purenet.losses.base import Loss, as_loss
 
 DIRECTIONS = ("higher", "lower", None)
@@ -140,9 +140,7 @@ def as_metric(value: Any) -> Metric:
     """
     if isinstance(value, Metric):
         return value
-    name = getattr(value, "__name__", "<unnamed>")
-    if str(getattr(value, "__module__", "")).startswith("purenet.metrics") and name.isidentifier():
-        raise StructureError(f"expected a metric, got the function {name}, which makes one. Call it: {name}(…).")
+    refuse_maker(value, "metric", ("purenet.metrics.",), "pn.metrics")
     if not callable(value) and not isinstance(value, Loss):
         raise StructureError(
             f"expected a metric, a loss or a function of prediction and target, got {describe(value)}. "
@@ -154,9 +152,10 @@ def as_metric(value: Any) -> Metric:
         losses = jax.vmap(one.value)(predictions, targets)
         return total(losses, weights)
 
-    measure.__doc__ = one.__doc__
-    better = "lower" if isinstance(value, Loss) else None
-    return metric(measure, mean, name=one.name, better=better)
+    made = metric(measure, mean, name="mean", better="lower" if isinstance(value, Loss) else None)
+    made = dataclasses.replace(made, name=one.name)  # in messages the loss gives its name itself
+    object.__setattr__(made, "__doc__", one.__doc__)
+    return made
 
 
 def total(numbers: jax.Array, weights: jax.Array | None) -> dict[str, jax.Array]:

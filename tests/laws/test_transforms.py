@@ -6,23 +6,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from absl.testing import parameterized
-from laws.tools import BATCH, LAYER_CASES, LAYER_ROWS, draw, pick
+from laws.tools import BATCH, LAYER_CASES, LAYER_ROWS, draw, everything, pick, runner
 from specs import LAYERS
 
 DETERMINISTIC = [case for case in LAYER_CASES if not case.values[0].random]
 RANDOM = [case for case in LAYER_ROWS if case.values[0].random]
 FORMATS = ["bfloat16", "float16", "float32", "float64"]
-
-
-def everything(layer, given):
-    """Runs all four functions of a layer."""
-    ys, _, pullback = layer.vjp(given.params, given.xs, given.state, given.key)
-    return (
-        jax.vmap(lambda x: layer.apply(given.params, x, given.state))(given.xs),
-        layer.forward(given.params, given.xs, given.state, given.key)[0],
-        ys,
-        pullback(given.dys),
-    )
 
 
 class JitLaw(chex.TestCase):
@@ -33,7 +22,7 @@ class JitLaw(chex.TestCase):
     def test_jit_is_eager(self, row):
         with jax.enable_x64(True):
             layer = row.make()
-            given = draw(row, layer, row.shapes[0], jnp.float64, jax.random.key(1))
+            given = draw(row, layer, row.shapes[0], jnp.float64, 1)
             got = self.variant(lambda given: everything(layer, given))(given)
             with jax.disable_jit():
                 expected = everything(layer, given)
@@ -42,73 +31,62 @@ class JitLaw(chex.TestCase):
 
 @pytest.mark.parametrize(("row", "shape"), DETERMINISTIC)
 def test_forward_and_vjp_give_what_apply_gives_to_each_example(row, shape, x64):
-    layer = row.make()
-    given = draw(row, layer, shape, jnp.float64, jax.random.key(2))
-    applied, forwarded, by_hand, _ = everything(layer, given)
+    applied, forwarded, by_hand, _ = runner(row)(draw(row, row.make(), shape, jnp.float64, 2))
     chex.assert_trees_all_close(forwarded, applied, rtol=1e-12, atol=1e-14)
     chex.assert_trees_all_close(by_hand, applied, rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize(("row", "shape"), DETERMINISTIC)
-def test_deterministic_layers_need_no_key(row, shape):
-    layer = row.make()
-    given = draw(row, layer, shape, jnp.float32, jax.random.key(3))
-    without = everything(layer, given._replace(key=None))
-    chex.assert_trees_all_equal(without, everything(layer, given))
+@pytest.mark.parametrize("row", [case for case in LAYER_ROWS if not case.values[0].random])
+def test_deterministic_layers_need_no_key(row, x64):
+    given = draw(row, row.make(), row.shapes[0], jnp.float64, 3)
+    chex.assert_trees_all_equal(runner(row)(given._replace(key=None)), runner(row)(given))
 
 
 @pytest.mark.parametrize("row", RANDOM)
-def test_keys_decide_everything_random(row):
-    layer = row.make()
-    given = draw(row, layer, row.shapes[-1], jnp.float32, jax.random.key(4))
-    again = everything(layer, given)
-    chex.assert_trees_all_equal(again, everything(layer, given))
-    other = everything(layer, given._replace(key=jax.random.key(5)))
-    assert not np.array_equal(again[1], other[1])
-    assert not np.array_equal(again[2], other[2])
-    chex.assert_trees_all_equal(again[0], other[0])  # inference draws nothing
+def test_keys_decide_everything_random(row, x64):
+    given = draw(row, row.make(), row.shapes[-1], jnp.float64, 4)
+    once, again, other = (runner(row)(given._replace(key=jax.random.key(seed))) for seed in (4, 4, 5))
+    chex.assert_trees_all_equal(once, again)
+    assert not np.array_equal(once[1], other[1])
+    assert not np.array_equal(once[2], other[2])
+    chex.assert_trees_all_equal(once[0], other[0])  # inference draws nothing
 
 
 @pytest.mark.parametrize("row", LAYER_ROWS)
 def test_vmap_over_networks_is_a_loop(row, x64):
     layer = row.make()
-    given = [draw(row, layer, row.shapes[0], jnp.float64, jax.random.key(seed)) for seed in range(3)]
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *given)
-    together = jax.vmap(lambda one: everything(layer, one))(stacked)
-    for index, one in enumerate(given):
-        alone = everything(layer, one)
+    many = draw(row, layer, row.shapes[0], jnp.float64, 5, (3,))
+    together = jax.jit(jax.vmap(lambda given: everything(layer, given)))(many)
+    for index in range(3):
+        alone = runner(row)(pick(many, index))
         chex.assert_trees_all_close(pick(together, index), alone, rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("row", LAYER_ROWS)
 def test_scan_is_a_loop_and_pullbacks_leave_it(row, x64):
     layer = row.make()
-    given = draw(row, layer, row.shapes[0], jnp.float64, jax.random.key(6))
+    many = draw(row, layer, row.shapes[0], jnp.float64, 6, (2,))
 
-    def step(_, xs):
-        ys, _, pullback = layer.vjp(given.params, xs, given.state, given.key)
+    def step(_, given):
+        ys, _, pullback = layer.vjp(given.params, given.xs, given.state, given.key)
         return None, (ys, pullback)
 
-    _, (ys, pullbacks) = jax.lax.scan(step, None, jnp.stack([given.xs, given.xs / 2]))
-    gradients = jax.vmap(lambda pullback: pullback(given.dys))(pullbacks)
-    for index, xs in enumerate([given.xs, given.xs / 2]):
-        expected, _, pullback = layer.vjp(given.params, xs, given.state, given.key)
-        one = pick((ys, gradients), index)
-        chex.assert_trees_all_close(one, (expected, pullback(given.dys)), rtol=1e-12, atol=1e-14)
+    _, (ys, pullbacks) = jax.lax.scan(step, None, many)
+    for index in range(2):
+        given = pick(many, index)
+        gradients = jax.jit(lambda pullback, dys: pullback(dys))(pick(pullbacks, index), given.dys)
+        _, _, expected, by_hand = runner(row)(given)
+        chex.assert_trees_all_close((pick(ys, index), gradients), (expected, by_hand), rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("dtype", FORMATS)
 @pytest.mark.parametrize("row", LAYER_ROWS)
 def test_dtype_in_is_dtype_out(row, dtype, x64):
     layer = row.make()
-
-    def run(key):
-        given = draw(row, layer, row.shapes[0], dtype, key)
-        return given, everything(layer, given)
-
-    out = jax.eval_shape(run, jax.random.key(7))
-    floats = [leaf for leaf in jax.tree.leaves(out) if not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)]
-    assert {str(leaf.dtype) for leaf in floats} == {dtype}
+    spec = jax.ShapeDtypeStruct(row.shapes[0], dtype)
+    params, _ = jax.eval_shape(lambda key: layer.init(key, spec), jax.random.key(7))
+    out = jax.eval_shape(lambda given: everything(layer, given), draw(row, layer, row.shapes[0], dtype, 7))
+    assert {str(leaf.dtype) for leaf in jax.tree.leaves((params, out))} == {dtype}
 
 
 @pytest.mark.parametrize("row", [case for case in LAYER_ROWS if case.values[0].integers])
@@ -127,13 +105,13 @@ def test_other_values_are_not_traced_again(row):
     layer = row.make()
     run = jax.jit(chex.assert_max_traces(lambda given: everything(layer, given), n=1))
     for seed in range(3):
-        run(draw(row, layer, row.shapes[0], jnp.float32, jax.random.key(seed)))
+        run(draw(row, layer, row.shapes[0], jnp.float32, seed))
 
 
 @pytest.mark.parametrize("row", LAYER_ROWS)
 def test_second_derivatives_go_through_forward(row, x64):
     layer = row.make()
-    given = draw(row, layer, row.shapes[0], jnp.float64, jax.random.key(8))
+    given = draw(row, layer, row.shapes[0], jnp.float64, 8)
 
     def objective(function, params):
         return sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(function(params)))
@@ -146,6 +124,10 @@ def test_second_derivatives_go_through_forward(row, x64):
         return pullback(jax.tree.map(lambda a: 2 * a, ys))[0]
 
     direction = jax.tree.map(jnp.ones_like, given.params)
-    _, through_autodiff = jax.jvp(jax.grad(lambda p: objective(forward, p)), (given.params,), (direction,))
-    _, through_hand_rule = jax.jvp(by_hand, (given.params,), (direction,))
+
+    def product(gradient):
+        return jax.jit(lambda params: jax.jvp(gradient, (params,), (direction,))[1])(given.params)
+
+    through_autodiff = product(jax.grad(lambda params: objective(forward, params)))
+    through_hand_rule = product(by_hand)
     chex.assert_trees_all_close(through_hand_rule, through_autodiff, rtol=1e-9, atol=1e-11)

@@ -1,9 +1,11 @@
 """How the laws draw: many values of params, inputs and cotangents, to be vmapped through one program."""
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from specs import LAYERS, LOSSES, LayerRow
 
@@ -25,23 +27,24 @@ class Draw(NamedTuple):
     key: jax.Array
 
 
-def draw(row: LayerRow, layer: Any, shape: tuple[int, ...], dtype: Any, key: Any) -> Draw:
-    """Draws params, a mini-batch, cotangents and a key; pure, so that it can be vmapped over keys."""
-    init_key, noise_key, x_key, dy_key, run_key = jax.random.split(key, 5)
-    params, state = layer.init(init_key, jax.ShapeDtypeStruct(shape, dtype))
-    params = scattered(noise_key, params)
-    xs = jax.random.uniform(x_key, (BATCH, *shape), dtype, row.low, row.high)
-    out = jax.eval_shape(lambda: layer.forward(params, xs, state, run_key)[0])
-    dys = jax.tree.map(lambda a: jax.random.normal(dy_key, a.shape, a.dtype), out)
-    return Draw(params, state, xs, dys, run_key)
+def draw(row: LayerRow, layer: Any, shape: tuple[int, ...], dtype: Any, seed: int, many: tuple[int, ...] = ()) -> Draw:
+    """Draws params, a mini-batch, cotangents and a key; with `many`, so many of each along axes in front.
 
-
-def scattered(key: Any, tree: Any) -> Any:
-    """Adds noise to every leaf, so that no bias is exactly zero."""
-    leaves, structure = jax.tree.flatten(tree)
-    keys = jax.random.split(key, max(len(leaves), 1))
-    noisy = [a + jax.random.normal(k, a.shape, a.dtype) / 2 for k, a in zip(keys, leaves, strict=False)]
-    return jax.tree.unflatten(structure, noisy)
+    NumPy draws, so that no program but the law's own is compiled.
+    """
+    rng, key = np.random.default_rng(seed), jax.random.key(seed)
+    spec = jax.ShapeDtypeStruct(shape, dtype)
+    params, state = jax.eval_shape(lambda key: layer.init(key, spec), key)
+    xs = jnp.asarray(rng.uniform(row.low, row.high, (*many, BATCH, *shape)), dtype)
+    out = jax.eval_shape(
+        lambda params, state, key, xs: layer.forward(params, xs, state, key)[0],
+        params,
+        state,
+        key,
+        jax.ShapeDtypeStruct((BATCH, *shape), dtype),
+    )
+    params, dys = jax.tree.map(lambda a: jnp.asarray(rng.normal(size=(*many, *a.shape)), dtype), (params, out))
+    return Draw(params, state, xs, dys, jax.random.split(key, many) if many else key)
 
 
 def plain(row: LayerRow, layer: Any, state: Any, key: Any) -> Any:
@@ -59,6 +62,24 @@ def relative_gap(one: Any, other: Any) -> jax.Array:
     gap = jnp.max(jnp.array([jnp.max(jnp.abs(a - b), initial=0) for a, b in pairs]))
     size = jnp.max(jnp.array([jnp.max(jnp.abs(b), initial=0) for _, b in pairs]))
     return gap / jnp.maximum(size, jnp.finfo(size.dtype).tiny)
+
+
+@functools.cache
+def runner(row: LayerRow) -> Any:
+    """Compiles all four functions of a row's layer, once for all laws."""
+    layer = row.make()
+    return jax.jit(lambda given: everything(layer, given))
+
+
+def everything(layer: Any, given: Draw) -> tuple[Any, Any, Any, Any]:
+    """Runs all four functions of a layer: what apply, forward, vjp and its pullback give."""
+    ys, _, pullback = layer.vjp(given.params, given.xs, given.state, given.key)
+    return (
+        jax.vmap(lambda x: layer.apply(given.params, x, given.state))(given.xs),
+        layer.forward(given.params, given.xs, given.state, given.key)[0],
+        ys,
+        pullback(given.dys),
+    )
 
 
 def pick(tree: Any, index: int) -> Any:

@@ -1,0 +1,1 @@
+"""`python -m purenet.bench`: what training costs on this machine, beside the same thing written by hand."""

@@ -1,0 +1,285 @@
+"""The contract's defaults, and what it refuses: each message whole."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from refusals import refuses
+
+import purenet as pn
+
+NET = pn.serial(pn.flatten, pn.residual(pn.dense(6), pn.relu), pn.dense(3))
+PARAMS, STATE = NET.init(jax.random.key(0), pn.spec((2, 3)))
+
+
+def square(params, x):
+    """Squares."""
+    return x * x
+
+
+def test_layer_takes_the_contracts_defaults(key):
+    made = pn.layer(square)
+    params, state = made.init(None, pn.spec(3))
+    assert (params, state, made.parts, made.proven) == ((), (), (), False)
+    assert (repr(made), made.__doc__) == ("square", "Squares.")
+    xs = jnp.arange(6.0).reshape(2, 3)
+    ys, state, pullback = made.vjp((), xs, (), key)
+    chex.assert_trees_all_close(ys, xs**2)
+    chex.assert_trees_all_close(pullback(jnp.ones_like(ys))[1], 2 * xs)
+    assert made.forward((), xs, state, key)[1] == ()
+
+
+def test_layer_with_state_and_training_of_its_own(key):
+    counter = pn.layer(
+        lambda params, x, state: x + state,
+        init=lambda key, spec: ((), jnp.zeros(())),
+        forward=lambda params, xs, state, key: (xs + state, state + 1),
+        name="counter",
+    )
+    net = pn.serial(counter, pn.relu, counter)
+    params, state = net.init(key, pn.spec(2))
+    ys, state = net.forward(params, jnp.ones((4, 2)), state, None)
+    chex.assert_trees_all_close((ys, state), (jnp.ones((4, 2)), (jnp.ones(()), (), jnp.ones(()))))
+    chex.assert_trees_all_close(net.apply(params, jnp.ones(2), state), 3 * jnp.ones(2))
+    (_, new), _ = pn.backprop(net, pn.losses.half_squared_error)(params, state, (jnp.ones((4, 2)), jnp.ones((4, 2))))
+    assert float(new[0]) == 2
+
+
+def test_plain_functions_are_layers(key):
+    net = pn.serial(pn.dense(2), jnp.sin, lambda x: x[::-1])
+    params, _ = net.init(key, pn.spec(2))
+    assert repr(net) == "serial(dense, sin, lambda)"
+    assert not net.proven
+    x = jnp.array([0.3, 0.4])
+    chex.assert_trees_all_close(net.apply(params, x), jnp.sin(x @ params[0]["kernel"])[::-1])
+
+
+def test_layers_are_static_arguments_of_jit():
+    run = jax.jit(lambda net, params, x: net.apply(params, x))
+    chex.assert_trees_all_close(run(NET, PARAMS, jnp.ones((2, 3))), NET.apply(PARAMS, jnp.ones((2, 3))))
+
+
+def test_any_initializer_of_jax_makes_a_kernel(key):
+    made = pn.dense(4, kernel_init=jax.nn.initializers.orthogonal(), bias_init=jax.nn.initializers.ones)
+    params, _ = made.init(key, pn.spec(4))
+    chex.assert_trees_all_close(params["kernel"] @ params["kernel"].T, jnp.eye(4), atol=1e-5)
+    chex.assert_trees_all_close(params["bias"], jnp.ones(4))
+
+
+def test_legacy_keys_work():
+    params, _ = NET.init(jax.random.PRNGKey(0), pn.spec((2, 3)))
+    chex.assert_trees_all_equal_shapes(params, PARAMS)
+
+
+def test_an_empty_first_axis_maps_to_an_empty_one(key):
+    net = pn.each(pn.dense(2))
+    params, state = net.init(key, pn.spec((0, 3)))
+    chex.assert_shape(net.apply(params, jnp.zeros((0, 3))), (0, 2))
+    ys, _, pullback = net.vjp(params, jnp.zeros((5, 0, 3)), state, None)
+    chex.assert_shape([ys, pullback(ys)[1]], [(5, 0, 2), (5, 0, 3)])
+
+
+FORGOTTEN = "For a mini-batch use jax.vmap(net.apply, (None, 0)); for a sequence in one example, pn.each."
+LOST = "An axis was lost: is jax.vmap applied twice, or one example passed as a mini-batch?"
+OTHER = "Pass the params that this network's init made."
+
+BAD = {
+    "vmap forgotten": (
+        lambda: pn.dense(3).apply({"kernel": jnp.ones((4, 3)), "bias": jnp.ones(3)}, jnp.ones((32, 4))),
+        ValueError,
+        f"dense: expected x of shape (4,), got (32, 4). {FORGOTTEN}",
+    ),
+    "vmap twice": (
+        lambda: jax.vmap(jax.vmap(NET.parts[2].apply, (None, 0)), (None, 0))(PARAMS[2], jnp.ones((5, 6))),
+        ValueError,
+        f"dense: expected x of shape (6,), got (). {LOST}",
+    ),
+    "one example as mini-batch": (
+        lambda: NET.parts[2].forward(PARAMS[2], jnp.ones(6), (), None),
+        ValueError,
+        f"dense: expected x of shape (6,), got (). {LOST}",
+    ),
+    "several examples in one": (
+        lambda: NET.apply(PARAMS, jnp.ones((4, 3))),
+        ValueError,
+        "serial[1].residual[0].serial[0].dense: expected x of shape (6,), got (12,). "
+        "12 is 2 times 6: were several examples flattened into one?",
+    ),
+    "same size, other shape": (
+        lambda: NET.parts[2].apply(PARAMS[2], jnp.ones((2, 3))),
+        ValueError,
+        "dense: expected x of shape (6,), got (2, 3). The sizes agree: put pn.reshape((6,)) before it.",
+    ),
+    "another size": (
+        lambda: NET.apply(PARAMS, jnp.ones((2, 2))),
+        ValueError,
+        "serial[1].residual[0].serial[0].dense: expected x of shape (6,), got (4,). "
+        "Initialise the network with the spec of the examples that it gets.",
+    ),
+    "integers": (
+        lambda: NET.apply(PARAMS, jnp.ones((2, 3), jnp.int32)),
+        TypeError,
+        "serial[1].residual[0].serial[0].dense: expected x of floating dtype, got int32. "
+        "Convert it, such as x.astype(jnp.float32).",
+    ),
+    "another dtype": (
+        lambda: NET.apply(PARAMS, jnp.ones((2, 3), jnp.bfloat16)),
+        TypeError,
+        "serial[1].residual[0].serial[0].dense: expected x of dtype float32, that of the parameters, got bfloat16. "
+        "Cast x or the parameters with astype.",
+    ),
+    "a NumPy float64": (
+        lambda: NET.apply(PARAMS, np.ones((2, 3))),
+        TypeError,
+        "serial[1].residual[0].serial[0].dense: expected x of dtype float32, that of the parameters, got float64. "
+        "Cast x or the parameters with astype.",
+    ),
+    "a list": (
+        lambda: pn.relu.apply((), [1.0, 2.0]),
+        TypeError,
+        "relu: expected x to be one array, got a list of 2. Pick one, or use jnp.asarray.",
+    ),
+    "another network's params": (
+        lambda: NET.apply(PARAMS[:2], jnp.ones((2, 3))),
+        TypeError,
+        f"serial: expected params to be a tuple of 3, one entry per part, got a tuple of 2. {OTHER}",
+    ),
+    "a layer's params for another": (
+        lambda: pn.dense(6).apply(PARAMS, jnp.ones(6)),
+        TypeError,
+        f"dense: expected params to be a dict of ['bias', 'kernel'], got a tuple of 3. {OTHER}",
+    ),
+    "params of another size": (
+        lambda: pn.dense(4).apply(PARAMS[2], jnp.ones(6)),
+        ValueError,
+        f"dense: expected params['bias'] of shape (4,), got (3,). {OTHER}",
+    ),
+    "params without bias": (
+        lambda: pn.dense(3).apply({"kernel": jnp.ones((6, 3))}, jnp.ones(6)),
+        TypeError,
+        f"dense: expected params to be a dict of ['bias', 'kernel'], got a dict of ['kernel']. {OTHER}",
+    ),
+    "another network's state": (
+        lambda: NET.forward(PARAMS, jnp.ones((1, 2, 3)), (), None),
+        TypeError,
+        "serial: expected state to be a tuple of 3, one entry per part, got a tuple of 0. "
+        "Pass the state that this network's init made.",
+    ),
+    "no mini-batch axis": (
+        lambda: pn.relu.forward((), jnp.ones(()), (), None),
+        ValueError,
+        "relu: expected a mini-batch with the examples along the first axis, got a leaf of shape ().",
+    ),
+    "no layers": (
+        pn.serial,
+        ValueError,
+        "serial: expected at least one layer, got none. Give layers, such as pn.serial(pn.dense(3)).",
+    ),
+    "a maker not called": (
+        lambda: pn.serial(pn.relu, pn.dense),
+        TypeError,
+        "serial[1]: expected a layer, got the function dense, which makes one. Call it: pn.dense(…).",
+    ),
+    "a list of layers": (
+        lambda: pn.serial([pn.relu]),
+        TypeError,
+        "serial[0]: expected a layer or a function of one example, got a list of 1. "
+        "Give layers as separate arguments, such as pn.serial(pn.dense(3), pn.relu).",
+    ),
+    "no features": (
+        lambda: pn.dense(0),
+        ValueError,
+        "dense: expected features of 1 or more, got 0. Give the number of outputs.",
+    ),
+    "features not a number": (
+        lambda: pn.dense(2.0),
+        TypeError,
+        "dense: expected features to be a whole number, got 2.0. Give an int.",
+    ),
+    "a seed for a key": (
+        lambda: NET.init(0, pn.spec((2, 3))),
+        TypeError,
+        "serial[0]: expected a JAX random key, got 0. Make one with jax.random.key(0).",
+    ),
+    "no key": (
+        lambda: NET.init(None, pn.spec((2, 3))),
+        TypeError,
+        "serial[1].residual[0].serial[0].dense: expected a JAX random key, got None. Make one with jax.random.key(0).",
+    ),
+    "images into dense": (
+        lambda: pn.dense(3).init(jax.random.key(0), pn.spec((28, 28))),
+        ValueError,
+        "dense: expected a spec with one axis, got (28, 28). "
+        "Put pn.flatten before it, or pn.each around it to map it over the first axis.",
+    ),
+    "ways that end apart": (
+        lambda: pn.residual(pn.dense(3)).init(jax.random.key(0), pn.spec(2)),
+        ValueError,
+        "residual: expected both ways to end in one shape and dtype, got float32 of shape (3,) and float32 of "
+        "shape (2,). Give a shortcut that ends like the layer, such as pn.residual(f, shortcut=pn.dense(features)).",
+    ),
+    "nothing to map over": (
+        lambda: pn.each(pn.relu).apply(((),), jnp.ones(())),
+        ValueError,
+        "each: expected x with an axis to map over, the same for every leaf, got float32 of shape (). "
+        "Use the layer itself, without pn.each, on a single slice.",
+    ),
+    "elements that do not fill": (
+        lambda: pn.reshape((2, -1)).apply((), jnp.ones(5)),
+        ValueError,
+        "reshape: expected x with elements that fill (2, -1), got (5,), which has 5. "
+        "Leave the mini-batch axis out: reshape sees one example.",
+    ),
+    "two unknown sizes": (
+        lambda: pn.reshape((-1, -1)),
+        ValueError,
+        "reshape: expected sizes of 0 or more and at most one -1, got (-1, -1). "
+        "Leave the mini-batch axis out: reshape sees one example.",
+    ),
+    "a size that is no number": (
+        lambda: pn.reshape((2.0,)),
+        TypeError,
+        "reshape: expected sizes that are whole numbers, got (2.0,). Give ints.",
+    ),
+    "a negative spec": (
+        lambda: pn.spec(-1),
+        ValueError,
+        "spec: expected sizes of 0 or more, got -1. Give the shape of one example.",
+    ),
+    "a spec of floats": (
+        lambda: pn.spec((2.5,)),
+        TypeError,
+        "spec: expected sizes that are whole numbers, got (2.5,). Give the shape of one example.",
+    ),
+    "a spec that JAX would round": (
+        lambda: pn.spec(3, jnp.float64),
+        TypeError,
+        "spec: expected a dtype that JAX keeps, got float64, which it would turn into float32. "
+        'Use float32, or switch 64 bits on: jax.config.update("jax_enable_x64", True).',
+    ),
+    "a layer of nothing": (
+        lambda: pn.layer(None),
+        TypeError,
+        "layer: expected apply to be a function, got None. See pn.Layer for the contract.",
+    ),
+    "an init without state": (
+        lambda: pn.layer(square, init=lambda key, spec: {"w": 1}).init(None, pn.spec(1)),
+        TypeError,
+        "square: expected init to return (params, state), got a dict of 1. Without state: (params, ()).",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_refused_in_whole_sentences(case):
+    function, kind, message = BAD[case]
+    with refuses(kind, message):
+        function()
+
+
+def test_errors_of_users_layers_carry_the_path():
+    net = pn.serial(pn.relu, pn.each(pn.layer(lambda params, x: jnp.dot(x, jnp.ones(9)), name="mine")))
+    with pytest.raises(TypeError) as caught:
+        net.apply(((), ((),)), jnp.ones((2, 3)))
+    assert "purenet: in serial[1].each[0].mine" in caught.value.__notes__
