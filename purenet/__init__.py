@@ -12,6 +12,8 @@ from purenet.contract import spec as spec
 from purenet.driving import DivergedError as DivergedError
 from purenet.driving import EpochEnd as EpochEnd
 from purenet.driving import FitResult as FitResult
+from purenet.errors import ShapeError as ShapeError
+from purenet.errors import StructureError as StructureError
 from purenet.evaluation import evaluate as evaluate
 from purenet.fitting import fit as fit
 from purenet.gradients import backprop as backprop

@@ -16,6 +16,7 @@ from purenet.pacing import Bar, Pace
 from purenet.stopping import Best, Stopper
 from purenet.updates import Plan, TrainState, finish
 
+
 class EpochEnd(NamedTuple):
     """What a callback sees at the end of an epoch.
 
@@ -60,6 +61,8 @@ class DivergedError(FloatingPointError):
     Attributes:
       result: the `FitResult` of the last finite state, some updates before.
     """
+
+    __module__ = "purenet"
 
     def __init__(self, text: str, result: FitResult):
         super().__init__(text)

@@ -25,11 +25,29 @@ class _LocatedError(Exception):
 
 
 class ShapeError(_LocatedError, ValueError):
-    """A shape or a value outside the range that a callable accepts."""
+    """A shape or a value outside the range that a callable accepts.
+
+    Example:
+      >>> import purenet as pn
+      >>> pn.dense(0)
+      Traceback (most recent call last):
+      purenet.ShapeError: dense: expected features of 1 or more, got 0. Give the number of outputs.
+    """
+
+    __module__ = "purenet"
 
 
 class StructureError(_LocatedError, TypeError):
-    """A dtype or a tree structure that a callable does not accept."""
+    """A dtype or a tree structure that a callable does not accept.
+
+    Example:
+      >>> import purenet as pn
+      >>> pn.dense("3")
+      Traceback (most recent call last):
+      purenet.StructureError: dense: expected features to be a whole number, got '3'. Give an int.
+    """
+
+    __module__ = "purenet"
 
 
 @contextmanager

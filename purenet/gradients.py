@@ -195,7 +195,11 @@ def as_batch(batch: Any) -> Batch:
             f"expected a batch (xs, ys) or (xs, ys, weights), got {describe(batch)}. Pass a tuple of arrays."
         )
     xs, ys, weights = (*batch, None)[:3]
-    shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves((xs, ys, weights))]
+    leaves = jax.tree.leaves((xs, ys, weights))
+    for leaf in leaves:
+        if not hasattr(leaf, "dtype"):
+            raise StructureError(f"expected a batch of arrays, got {describe(leaf)} in it. Use jnp.asarray.")
+    shapes = [jnp.shape(leaf) for leaf in leaves]
     if () in shapes or len({shape[0] for shape in shapes}) != 1:
         raise ShapeError(
             f"expected arrays with one common first axis, the examples, got the shapes {shapes}. "
@@ -208,7 +212,18 @@ def as_batch(batch: Any) -> Batch:
             f"expected weights to be one floating number per example, got {describe(weights)}. "
             "Give an array of shape (B,)."
         )
-    return Batch(xs, ys, weights)
+    return Batch(*jax.tree.map(_as_jax, (xs, ys, weights)))
+
+
+def _as_jax(leaf: Any) -> jax.Array:
+    """Makes a JAX array of a NumPy one whose dtype JAX keeps."""
+    kept = jax.dtypes.canonicalize_dtype(leaf.dtype)
+    if kept != leaf.dtype:
+        raise StructureError(
+            f"expected arrays of a dtype that JAX keeps, got {describe(leaf)}, which it would turn into {kept}. "
+            f"Convert it with astype({str(kept)!r}), or the data with pn.data.check_data."
+        )
+    return jnp.asarray(leaf)
 
 
 def _autodiff(net: Layer, loss: Loss, params: Tree, state: Tree, batch: Batch, key: Any) -> tuple[Evaluation, Tree]:

@@ -135,6 +135,17 @@ BAD = {
         "value_and_grad: expected a batch (xs, ys) or (xs, ys, weights), got float32 of shape (4, 2). "
         "Pass a tuple of arrays.",
     ),
+    "lists": (
+        lambda: RUN(PARAMS, (), ([1.0, 2.0], jnp.ones((2, 1)))),
+        TypeError,
+        "value_and_grad: expected a batch of arrays, got 1.0 in it. Use jnp.asarray.",
+    ),
+    "NumPy's float64": (
+        lambda: RUN(PARAMS, (), (np.ones((2, 2)), jnp.ones((2, 1)))),
+        TypeError,
+        "value_and_grad: expected arrays of a dtype that JAX keeps, got float64 of shape (2, 2), which it would turn "
+        "into float32. Convert it with astype('float32'), or the data with pn.data.check_data.",
+    ),
     "weights per output": (
         lambda: RUN(PARAMS, (), (jnp.ones((4, 2)), jnp.ones((4, 1)), jnp.ones((4, 1)))),
         TypeError,
