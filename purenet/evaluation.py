@@ -14,6 +14,7 @@ from purenet.errors import ShapeError, by
 from purenet.gradients import Batch, as_batch
 from purenet.losses.base import Loss, as_loss
 from purenet.metrics import Metric
+from purenet.metrics.base import summing
 from purenet.updates import Plan, as_measures, finish, merge, plan_epochs, zeros
 
 Program = Callable[[Tree, Tree, Batch], tuple[jax.Array, jax.Array, dict[str, Tree]]]
@@ -97,7 +98,7 @@ def make_evaluation(net: Layer, loss: Loss | None, measures: tuple[tuple[str, Me
         if loss is None:
             return jnp.zeros(()), jnp.ones(()), stats
         losses = jax.vmap(loss.value)(predictions, batch.ys)
-        losses = losses.astype(jnp.promote_types(losses.dtype, jnp.float32))
+        losses = losses.astype(summing(losses.dtype))
         weights = jnp.ones_like(losses) if batch.weights is None else batch.weights.astype(losses.dtype)
         return jnp.sum(losses * weights), jnp.sum(weights), stats
 

@@ -12,6 +12,7 @@ from purenet.errors import ShapeError, StructureError, describe
 from purenet.gradients import Batch, Evaluation, differentiate, objective
 from purenet.losses.base import as_loss
 from purenet.metrics import Metric, as_metric
+from purenet.metrics.base import summing
 from purenet.shuffling import shuffle
 from purenet.streams import stream
 
@@ -161,7 +162,7 @@ def expect_count(what: str, value: Any) -> None:
 
 def _result(evaluation: Evaluation, batch: Batch, measures: Mapping[str, Metric]) -> Result:
     stats = {name: metric.measure(evaluation.predictions, batch.ys, batch.weights) for name, metric in measures.items()}
-    dtype = jnp.promote_types(evaluation.value.dtype, jnp.float32)  # bfloat16 counts only to 256
+    dtype = summing(evaluation.value.dtype)  # bfloat16 counts only to 256
     if batch.weights is None:
         weight = jnp.full((), len(jax.tree.leaves(batch)[0]), dtype)
     else:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 import purenet as pn
 
@@ -97,13 +98,14 @@ class LossRow(NamedTuple):
     Attributes:
       name: the public name in `pn.losses`.
       make: makes the loss.
-      draw: `(key, dtype) -> (prediction, target)` of one example.
-      kinks: `(prediction, target, gradient)` triples of what both rules choose at points that are not smooth.
+      draw: `(rng, many) -> (prediction, target)` with the axes `many` in front of one example's; floats take the
+        dtype of the test, integers are int32.
+      kinks: `(prediction, target, gradient)` of one example: what both rules choose where the loss is not smooth.
     """
 
     name: str
     make: Callable[[], pn.losses.Loss]
-    draw: Callable[[Any, Any], tuple[Any, Any]]
+    draw: Callable[[np.random.Generator, tuple[int, ...]], tuple[Any, Any]]
     kinks: tuple[tuple[Any, Any, Any], ...] = ()
 
     @property
@@ -112,9 +114,83 @@ class LossRow(NamedTuple):
         return self.name
 
 
-def _normals(key: Any, dtype: Any) -> tuple[jax.Array, jax.Array]:
-    one, other = jax.random.split(key)
-    return jax.random.normal(one, (4,), dtype), jax.random.normal(other, (4,), dtype)
+def _simplex(rng: Any, many: Any) -> Any:
+    p = rng.uniform(0.1, 1, (*many, 4))
+    return p / p.sum(axis=-1, keepdims=True)
 
 
-LOSSES = (LossRow("half_squared_error", lambda: pn.losses.half_squared_error, _normals),)
+def _reals(rng: Any, many: Any) -> Any:
+    return rng.normal(size=(*many, 4)), rng.normal(size=(*many, 4))
+
+
+def _labels(rng: Any, many: Any) -> Any:
+    return 2 * rng.normal(size=(*many, 4)), rng.integers(0, 4, many)
+
+
+def _soft_labels(rng: Any, many: Any) -> Any:
+    return 2 * rng.normal(size=(*many, 4)), _simplex(rng, many)
+
+
+def _signs(rng: Any, many: Any) -> Any:
+    return rng.normal(size=(*many, 4)), rng.choice([-1.0, 1.0], (*many, 4))
+
+
+def _shares(rng: Any, many: Any) -> Any:
+    return 2 * rng.normal(size=(*many, 4)), rng.uniform(size=(*many, 4))
+
+
+def _probabilities(rng: Any, many: Any) -> Any:
+    return rng.uniform(0.05, 0.95, (*many, 4)), rng.uniform(size=(*many, 4))
+
+
+def _simplices(rng: Any, many: Any) -> Any:
+    return _simplex(rng, many), _simplex(rng, many)
+
+
+def _counts(rng: Any, many: Any) -> Any:
+    return rng.normal(size=(*many, 4)), rng.poisson(3, (*many, 4)).astype(float)
+
+
+def _rates(rng: Any, many: Any) -> Any:
+    return rng.uniform(0.5, 5, (*many, 4)), rng.poisson(3, (*many, 4)).astype(float)
+
+
+def _means_and_variances(rng: Any, many: Any) -> Any:
+    return (rng.normal(size=(*many, 4)), rng.uniform(0.3, 3, (*many, 4))), rng.normal(size=(*many, 4))
+
+
+def _sequences(rng: Any, many: Any) -> Any:
+    return _labels(rng, (*many, 3))
+
+
+LOSSES = (
+    LossRow("half_squared_error", lambda: pn.losses.half_squared_error, _reals),
+    LossRow("mean_squared_error", lambda: pn.losses.mean_squared_error, _reals),
+    LossRow("mean_absolute_error", lambda: pn.losses.mean_absolute_error, _reals, kinks=(((1.0,), (1.0,), (0.0,)),)),
+    LossRow("huber", pn.losses.huber, _reals, kinks=(((1.0, -1.0), (0.0, 0.0), (0.5, -0.5)),)),
+    LossRow("huber", lambda: pn.losses.huber(0.3), _reals),
+    LossRow("log_cosh", lambda: pn.losses.log_cosh, _reals),
+    LossRow("exponential_cost", lambda: pn.losses.exponential_cost(20.0), _reals),
+    LossRow("softmax_cross_entropy", lambda: pn.losses.softmax_cross_entropy, _labels),
+    LossRow("softmax_cross_entropy", lambda: pn.losses.softmax_cross_entropy, _soft_labels),
+    LossRow("smoothed_softmax_cross_entropy", pn.losses.smoothed_softmax_cross_entropy, _labels),
+    LossRow("smoothed_softmax_cross_entropy", lambda: pn.losses.smoothed_softmax_cross_entropy(0.3), _soft_labels),
+    LossRow("sigmoid_cross_entropy", lambda: pn.losses.sigmoid_cross_entropy, _shares),
+    LossRow("hinge", lambda: pn.losses.hinge, _signs, kinks=(((1.0, -1.0), (1.0, -1.0), (0.0, 0.0)),)),
+    LossRow("binary_cross_entropy", lambda: pn.losses.binary_cross_entropy, _probabilities),
+    LossRow("categorical_cross_entropy", lambda: pn.losses.categorical_cross_entropy, _simplices),
+    LossRow(
+        "kl_divergence", lambda: pn.losses.kl_divergence, _simplices, kinks=(((0.5, 0.5), (0.0, 1.0), (0.0, -2.0)),)
+    ),
+    LossRow(
+        "hellinger",
+        lambda: pn.losses.hellinger,
+        _simplices,
+        kinks=(((0.25, 0.75), (0.25, 0.75), (0.0, 0.0)), ((0.0, 1.0), (0.0, 1.0), (0.0, 0.0))),
+    ),
+    LossRow("poisson_nll", pn.losses.poisson_nll, _counts),
+    LossRow("poisson_nll", lambda: pn.losses.poisson_nll(log_input=False, full=True), _rates),
+    LossRow("gaussian_nll", pn.losses.gaussian_nll, _means_and_variances),
+    LossRow("gaussian_nll", lambda: pn.losses.gaussian_nll(full=True), _means_and_variances),
+    LossRow("each", lambda: pn.losses.each(pn.losses.softmax_cross_entropy), _sequences),
+)

@@ -24,6 +24,7 @@ def guarded_loss(
     check: Callable[[Spec, Spec], None],
     valid: Valid | None = None,
     check_targets: Callable[[Spec, Any], None] | None = None,
+    selects: bool = False,
 ) -> Loss:
     """Makes a loss of plain formulas.
 
@@ -37,14 +38,21 @@ def guarded_loss(
       check: of the shapes and dtypes.
       valid: `(prediction, target) -> bool`, whether the loss is defined there.
       check_targets: the same question about the targets, on the host, answered with an error.
+      selects: whether the value takes a constant somewhere, whose derivative 0 no NaN behind it would change.
 
     Returns:
       The loss.
     """
-    return loss(_guarded(value, valid), grad=_guarded(grad, valid), name=name, check=check, check_targets=check_targets)
+    return loss(
+        _guarded(value, valid, selects),
+        grad=_guarded(grad, valid, False),
+        name=name,
+        check=check,
+        check_targets=check_targets,
+    )
 
 
-def _guarded(formula: Callable[..., Tree], valid: Valid | None) -> Callable[[Tree, Tree], Any]:
+def _guarded(formula: Callable[..., Tree], valid: Valid | None, selects: bool) -> Callable[[Tree, Tree], Any]:
     @functools.wraps(formula)
     def call(prediction: Tree, target: Tree) -> Any:
         prediction, target = jax.tree.map(jnp.asarray, (prediction, target))
@@ -53,10 +61,9 @@ def _guarded(formula: Callable[..., Tree], valid: Valid | None) -> Callable[[Tre
         if valid is None:
             result = formula(p, y)
         else:
-            # A factor, not a selected constant, so that autodiff makes the gradient NaN as well; and in front too,
-            # where the formula selects.
+            # a factor, not a selected constant, so that autodiff makes the gradient NaN as well
             defined = jnp.where(valid(prediction, target), 1.0, jnp.nan)
-            result = _times(formula(_times(p, defined), y), defined)
+            result = _times(formula(_times(p, defined) if selects else p, y), defined)
         return jax.tree.map(lambda a: a.astype(dtype), result)
 
     return call

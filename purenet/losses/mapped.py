@@ -28,6 +28,9 @@ def each(part: Any) -> Loss:
     Derivation:
       J = (1/T) Σ lₜ, and only lₜ depends on the prediction at t: its gradient there is that of lₜ, over T.
 
+    References:
+      Goodfellow, Bengio and Courville (2016), Deep Learning, section 10.2, on losses summed over time.
+
     Example:
       >>> import jax.numpy as jnp, purenet as pn
       >>> loss = pn.losses.each(pn.losses.softmax_cross_entropy)

@@ -106,6 +106,7 @@ categorical_cross_entropy = guarded_loss(
     check=expect_classes,
     valid=lambda p, y: _are_probabilities(p) & is_class_target(p, y),
     check_targets=check_class_targets,
+    selects=True,
 )
 
 
@@ -143,6 +144,7 @@ kl_divergence = guarded_loss(
     check=expect_distributions,
     valid=lambda p, y: _are_probabilities(p) & is_distribution(y),
     check_targets=check_distributions,
+    selects=True,
 )
 
 
@@ -194,4 +196,5 @@ hellinger = guarded_loss(
     check=expect_distributions,
     valid=lambda p, y: _are_probabilities(p) & is_distribution(y),
     check_targets=check_distributions,
+    selects=True,
 )

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from specs import LAYERS, LOSSES, LayerRow
+from specs import LAYERS, LOSSES, LayerRow, LossRow
 
 LAYER_CASES = [
     pytest.param(row, shape, id=f"{index}-{row.id}-{shape}") for index, row in enumerate(LAYERS) for shape in row.shapes
@@ -45,6 +45,12 @@ def draw(row: LayerRow, layer: Any, shape: tuple[int, ...], dtype: Any, seed: in
     )
     params, dys = jax.tree.map(lambda a: jnp.asarray(rng.normal(size=(*many, *a.shape)), dtype), (params, out))
     return Draw(params, state, xs, dys, jax.random.split(key, many) if many else key)
+
+
+def draw_pair(row: LossRow, dtype: Any, seed: int, many: tuple[int, ...] = ()) -> tuple[Any, Any]:
+    """Draws a prediction and a target; with `many`, so many of each along axes in front."""
+    drawn = row.draw(np.random.default_rng(seed), many)
+    return jax.tree.map(lambda a: jnp.asarray(a, dtype if np.asarray(a).dtype == np.float64 else jnp.int32), drawn)
 
 
 def plain(row: LayerRow, layer: Any, state: Any, key: Any) -> Any:
