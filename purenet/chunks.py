@@ -46,8 +46,11 @@ def make_chunks(
     window = min(plan.full, max(1, _WINDOW // plan.size))
 
     def empty_stats(state: TrainState, data: Batch) -> dict[str, Tree]:
-        one = take(data, jnp.arange(plan.size))
-        return zeros(jax.eval_shape(update, state, one)[1].stats) if named else {}
+        if not named:
+            return {}
+        shapes = jax.eval_shape(lambda state, data: update(state, take(data, jnp.arange(plan.size))), state, data)
+        empty: dict[str, Tree] = zeros(shapes[1].stats)
+        return empty
 
     def whole(state: TrainState, stats: Tree, data: Batch, begin: Any, count: Any) -> Chunk:
         state, result = update(state, data)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from purenet.chunks import Chunk, Chunks
+from purenet.chunks import Chunks
 from purenet.contract import Tree
 from purenet.errors import StructureError, describe
 from purenet.gradients import Batch
@@ -95,28 +95,37 @@ class _Log:
         return {**by_epoch, "step_loss": np.concatenate([np.zeros(0, np.float32), *self.losses])}
 
 
+class _Piece(NamedTuple):
+    """A chunk's numbers on the host, and the run as it left it."""
+
+    state: TrainState
+    stats: dict[str, Tree]
+    losses: np.ndarray
+    weights: np.ndarray
+    finite: bool
+
+
 def drive(run: Run, state: TrainState, epochs: int, bar: Bar) -> FitResult:
     """Runs epoch after epoch; whatever ends it, the state after the last whole chunk is what counts."""
     log, pace = _Log(), Pace(run.chunks.longest)
+    empty_stats = run.chunks.empty_stats(state, run.data)
     best: Best | None = None
     stopped = "epochs"
     try:
         for epoch in range(1, epochs + 1):
-            chunks = []
-            for chunk in _epoch(run, state, pace):
-                losses = np.asarray(chunk.losses[: chunk.done])
-                if not chunk.finite:
-                    raise _diverged(state, losses, epoch, _result(log, state, best, stopped))
-                state = chunk.state
-                log.losses.append(losses)
-                chunks.append(chunk)
-                bar.advance(epoch, len(losses), float(losses[-1]))
-            log.rows.append({**_row(run, chunks), **run.validate(state)})
+            pieces = []
+            for piece in _epoch(run, state, empty_stats, pace):
+                if not piece.finite:
+                    raise _diverged(state, piece.losses, epoch, _result(log, state, best, stopped))
+                state = piece.state
+                log.losses.append(piece.losses)
+                pieces.append(piece)
+                bar.advance(epoch, len(piece.losses), float(piece.losses[-1]))
+            log.rows.append({**_row(run, pieces), **run.validate(state)})
             bar.close_epoch(log.rows[-1])
             if run.stopper is not None:
                 best = run.stopper.note(best, epoch, log.rows[-1], state)
-            answers = [_called(callback, EpochEnd(epoch, state, log.history())) for callback in run.callbacks]
-            if any(answers):
+            if _stop(run.callbacks, epoch, state, log):
                 stopped = "callback"
                 break
             if run.stopper is not None and best is not None and epoch - best.epoch >= run.stopper.patience:
@@ -127,25 +136,34 @@ def drive(run: Run, state: TrainState, epochs: int, bar: Bar) -> FitResult:
     return _result(log, state, best, stopped)
 
 
-def _epoch(run: Run, state: TrainState, pace: Pace) -> Iterator[Chunk]:
+def _epoch(run: Run, state: TrainState, stats: dict[str, Tree], pace: Pace) -> Iterator[_Piece]:
     """Gives the chunks of what is left of the epoch in which `state` stands."""
     begin = state.step - state.step % run.plan.steps
     left = run.plan.steps - int(state.step - begin)
-    stats = run.chunks.empty_stats(state, run.data)
     while left:
         started = time.perf_counter()
-        chunk = jax.block_until_ready(run.chunks.run(state, stats, run.data, begin, min(pace.count, left)))
-        pace.note(int(chunk.done), time.perf_counter() - started)
-        yield chunk
-        state, stats, left = chunk.state, chunk.stats, left - int(chunk.done)
+        chunk = run.chunks.run(state, stats, run.data, begin, min(pace.count, left))
+        done = int(chunk.done)  # waits for the chunk
+        pace.note(done, time.perf_counter() - started)
+        state, stats, left = chunk.state, chunk.stats, left - done
+        losses, weights = np.asarray(chunk.losses)[:done], np.asarray(chunk.weights)[:done]
+        yield _Piece(state, stats, losses, weights, bool(chunk.finite))
 
 
-def _row(run: Run, chunks: list[Chunk]) -> dict[str, Any]:
+def _row(run: Run, pieces: list[_Piece]) -> dict[str, Any]:
     """The numbers of an epoch; the mean over its updates is taken in float64."""
-    losses = np.concatenate([np.asarray(chunk.losses[: chunk.done], np.float64) for chunk in chunks])
-    weights = np.concatenate([np.asarray(chunk.weights[: chunk.done], np.float64) for chunk in chunks])
-    named = {name: np.asarray(value) for name, value in finish(run.measures, chunks[-1].stats).items()}
+    losses = np.concatenate([piece.losses for piece in pieces]).astype(np.float64)
+    weights = np.concatenate([piece.weights for piece in pieces]).astype(np.float64)
+    named = {name: np.asarray(value) for name, value in finish(run.measures, pieces[-1].stats).items()}
     return {"loss": np.sum(losses * weights) / np.sum(weights), **named}
+
+
+def _stop(callbacks: tuple[Callback, ...], epoch: int, state: TrainState, log: _Log) -> bool:
+    """Calls every callback, and tells whether one wants to stop."""
+    if not callbacks:
+        return False
+    end = EpochEnd(epoch, state, log.history())
+    return any([_called(callback, end) for callback in callbacks])  # noqa: C419 - all of them are called
 
 
 def _called(callback: Callback, end: EpochEnd) -> bool:
