@@ -1,0 +1,99 @@
+"""MNIST with a plain network, 784-512-512-10, and a learning rate that falls along a cosine.
+
+60,000 digits of 28×28 pixels to learn from, 10,000 held out; downloaded (11 MB) on first use unless they are there.
+The held-out ones are only watched: they choose nothing. Ends with at least 98.3 % of them read rightly, or with an
+error.
+
+    python examples/mnist.py                   about half a minute on two cores; the figure goes to out/mnist.png
+    python examples/mnist.py --data FOLDER     the folder that holds the four MNIST files
+    python examples/mnist.py --epochs 1        shorter, and then the accuracy is not checked
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import figures
+import jax
+import matplotlib.pyplot as plt
+import numpy as np
+import optax
+from tqdm import tqdm
+
+import purenet as pn
+
+EPOCHS, BATCH, RATE, PROMISE = 10, 128, 1e-3, 0.983
+
+net = pn.serial(pn.flatten, pn.dense(512), pn.relu, pn.dense(512), pn.relu, pn.dense(10))
+
+
+def main(argv: list[str] | None = None) -> dict:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="folder of the four files; default: PURENET_DATA, else a download")
+    parser.add_argument("--limit", type=int, help="learn from the first so many digits only, and check nothing")
+    parser.add_argument("--epochs", type=int, default=EPOCHS, help="passes over the training digits")
+    parser.add_argument("--seed", type=int, default=0, help="of the first weights and the order of the digits")
+    parser.add_argument("--out", type=Path, default=Path("out"), help="folder of the figure")
+    args = parser.parse_args(argv)
+
+    (images, labels), test = pn.data.mnist(args.data)  # float32 in 0..1
+    train = images[: args.limit], labels[: args.limit]
+    steps = args.epochs * -(-len(train[0]) // BATCH)  # the last mini-batch of an epoch is smaller
+    start = time.perf_counter()
+    result = pn.fit(
+        net,
+        train,
+        loss=pn.losses.softmax_cross_entropy,
+        optimizer=optax.adam(optax.cosine_decay_schedule(RATE, steps)),
+        key=jax.random.key(args.seed),
+        batch_size=BATCH,
+        epochs=args.epochs,
+        validation=test,
+        metrics={"accuracy": pn.metrics.accuracy},
+        callbacks=[report],
+    )
+    accuracy = float(result.history["val_accuracy"][-1])
+    print(f"held-out digits read rightly: {accuracy:.2%}, after {time.perf_counter() - start:.0f} s of training")
+
+    draw(result, test, args.out)
+    if args.epochs < EPOCHS or args.limit is not None:
+        print(f"the promise of {PROMISE:.1%} is checked from {EPOCHS} epochs of all digits on")
+    elif accuracy < PROMISE:
+        raise SystemExit(f"mnist: expected a held-out accuracy of {PROMISE:.1%} or more, got {accuracy:.2%}")
+    return {"accuracy": accuracy, "history": result.history}
+
+
+def report(end: pn.EpochEnd) -> None:
+    """Prints a line after every epoch, above the progress bar where there is one."""
+    last = {name: values[-1] for name, values in end.history.items()}
+    tqdm.write(
+        f"epoch {end.epoch:2d}   loss {last['loss']:.4f}   accuracy {last['accuracy']:7.2%}"
+        f"   held out: loss {last['val_loss']:.4f}   accuracy {last['val_accuracy']:7.2%}"
+    )
+
+
+def draw(result: pn.FitResult, test: tuple[np.ndarray, np.ndarray], folder: Path) -> None:
+    """Draws the learning curves and the mistakes of which the network was surest."""
+    images, labels = test
+    logits = jax.vmap(net.apply, (None, 0))(result.params, images)
+    probabilities = np.asarray(jax.nn.softmax(logits))
+    answers = probabilities.argmax(axis=1)
+    wrong = np.flatnonzero(answers != labels)
+    surest = wrong[np.argsort(-probabilities[wrong, answers[wrong]])][:20]
+
+    figure = plt.figure(figsize=(9, 6.5))
+    top, bottom = figure.subfigures(2, 1, height_ratios=[3, 2.6])
+    figures.learning_curves(*top.subplots(1, 2), result.history, "held out")
+    bottom.suptitle(
+        f"{len(wrong)} of {len(labels)} held-out digits misread; the surest mistakes: what it is → what was read",
+        fontsize=11,
+    )
+    for axes, i in zip(bottom.subplots(2, 10).flat, [*surest, *[None] * 20], strict=False):
+        axes.set_axis_off()
+        if i is not None:
+            figures.image(axes, images[i], f"{labels[i]} → {answers[i]}")
+    figures.save(figure, folder, "mnist")
+
+
+if __name__ == "__main__":
+    main()
