@@ -46,6 +46,7 @@ from purenet.layers.smooth import softplus as softplus
 from purenet.layers.smooth import tanh as tanh
 from purenet.shuffling import shuffle as shuffle
 from purenet.shuffling import shuffle_numpy as shuffle_numpy
+from purenet.training import steps_per_epoch as steps_per_epoch
 from purenet.training import train as train
 from purenet.training import train_state as train_state
 from purenet.training import train_step as train_step

@@ -45,11 +45,12 @@ def make_chunks(
     update = make_update(net, loss, optimizer, gradient, named)
     window = min(plan.full, max(1, _WINDOW // plan.size))
 
+    @jax.jit  # which remembers, so that fitting again traces nothing
     def empty_stats(state: TrainState, data: Batch) -> dict[str, Tree]:
         if not named:
             return {}
-        shapes = jax.eval_shape(lambda state, data: update(state, take(data, jnp.arange(plan.size))), state, data)
-        empty: dict[str, Tree] = zeros(shapes[1].stats)
+        one = take(data, jnp.arange(plan.size))
+        empty: dict[str, Tree] = zeros(jax.eval_shape(update, state, one)[1].stats)
         return empty
 
     def whole(state: TrainState, stats: Tree, data: Batch, begin: Any, count: Any) -> Chunk:

@@ -295,6 +295,8 @@ def _checked_batch(name: str, check: Check | None, function: Callable[..., Any])
             one = example_spec(xs)
             if check is not None:
                 check(params, one)
-            return function(params, xs, state, key)
+            ys, new, *pullback = function(params, xs, state, key)
+            # Without arrays in it a state is whatever the caller writes for none: (), None or nested tuples.
+            return (ys, new if jax.tree.leaves(new) else state, *pullback)
 
     return called

@@ -54,11 +54,13 @@ def fit(
       validation: data of the same kind, measured after every epoch.
       metrics: by name, `pn.metrics`; in training those of the predictions that the losses were computed from.
       gradient: "autodiff" for `jax.grad`, "backprop" for the chain of hand rules.
-      callbacks: functions of an `EpochEnd`, called in order after every epoch; one that returns True stops.
+      callbacks: functions of an `EpochEnd`, called in order after every epoch; one that returns True stops. To print
+        beside the bar use `tqdm.tqdm.write`.
       patience: stop after so many epochs without a better `monitor`, and return the best epoch's params.
       monitor: the name in the history that `patience` watches; lower is better for losses, and for metrics
         what they say.
-      state: a run to go on with, such as `result.train_state`; an epoch that was interrupted is finished
+      state: a run to go on with, such as `result.train_state`, or one that begins with given parameters,
+        `train_state(…, params=…)`; an epoch that was interrupted is finished
         first, if data and batch_size are the same.
       progress: whether to draw a progress bar; None draws one on a terminal.
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from purenet.contract import Spec, Tree, as_layer
-from purenet.errors import by
+from purenet.errors import StructureError, by, describe
 from purenet.gradients import Batch, as_batch
 from purenet.metrics import Metric
 from purenet.streams import stream
@@ -31,20 +31,25 @@ from purenet.updates import (
 History = dict[str, jax.Array]
 
 
-def train_state(net: Any, optimizer: Any, key: Any, spec: Spec) -> TrainState:
-    """Initialises network and optimizer.
+def train_state(
+    net: Any, optimizer: Any, key: Any, spec: Spec, *, params: Tree = None, state: Tree = None
+) -> TrainState:
+    """Initialises network and optimizer, or starts from given parameters.
 
     Args:
       net: a layer.
       optimizer: an optax optimizer, such as `optax.adam(1e-3)`.
       key: a JAX random key, the only source of randomness of the run.
       spec: that of one example, from `pn.spec`.
+      params: where to start, instead of what `net.init` draws, to fine-tune for example.
+      state: the network's state that belongs to them; a network without needs none.
 
     Returns:
       The state at step 0.
 
     Raises:
-      StructureError: if `optimizer` is no optimizer or `key` no key; and what `net.init` raises.
+      StructureError: if `optimizer` is no optimizer or `key` no key; if `params` or `state` are not of this
+        network's structure, shapes and dtypes; and what `net.init` raises.
 
     Example:
       >>> import jax, optax, purenet as pn
@@ -52,12 +57,44 @@ def train_state(net: Any, optimizer: Any, key: Any, spec: Spec) -> TrainState:
       >>> int(state.step), state.params["kernel"].shape
       (0, (2, 3))
     """
+    net = as_layer(net)
     with by("train_state"):
         optimizer = as_optimizer(optimizer)
         init_key = stream(key, "init")
-    params, state = as_layer(net).init(init_key, spec)
-    opt_state = jax.tree.map(_strong, optimizer.init(params))
+        if params is None and state is None:
+            params, state = net.init(init_key, spec)
+        else:
+            made = jax.eval_shape(lambda key: net.init(key, spec), init_key)
+            state = made[1] if state is None and not jax.tree.leaves(made[1]) else state
+            params = _expect_like("params", params, made[0])
+            state = _expect_like("state", state, made[1])
+        opt_state = jax.tree.map(_strong, optimizer.init(params))
     return TrainState(params, state, opt_state, jnp.zeros((), jnp.int32), key)
+
+
+def steps_per_epoch(n: int, batch_size: int | None = None) -> int:
+    """Counts the updates of an epoch, ⌈n / batch_size⌉, for schedules that need it.
+
+    Args:
+      n: the number of examples, 1 or more.
+      batch_size: examples per update, from 1 to n; None takes all.
+
+    Returns:
+      The number of updates, a smaller last mini-batch counted in.
+
+    Raises:
+      ShapeError: for numbers out of range.
+      StructureError: for what is not a whole number.
+
+    Example:
+      >>> import optax, purenet as pn
+      >>> pn.steps_per_epoch(1000, 128)
+      8
+      >>> schedule = optax.cosine_decay_schedule(1e-2, decay_steps=10 * pn.steps_per_epoch(1000, 128))
+    """
+    with by("steps_per_epoch"):
+        expect_count("n", n)
+        return plan_epochs(n, batch_size).steps
 
 
 def train_step(
@@ -205,3 +242,19 @@ def _strong(leaf: Any) -> Any:
     """Gives a leaf the strong type that it has after the first update, so that nothing is traced twice."""
     leaf = jnp.asarray(leaf)
     return leaf if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else jax.lax.convert_element_type(leaf, leaf.dtype)
+
+
+def _expect_like(what: str, tree: Tree, made: Tree) -> Tree:
+    """Gives a tree of JAX arrays, after refusing one that is not what the network's init makes."""
+    shown = jax.tree.map(describe, made)
+    if jax.tree.structure(tree) != jax.tree.structure(made):
+        raise StructureError(
+            f"expected {what} of this network, {shown}, got {describe(tree)}. Pass what this network's init made."
+        )
+    for (path, expected), leaf in zip(jax.tree_util.tree_leaves_with_path(made), jax.tree.leaves(tree), strict=True):
+        if describe(leaf) != describe(expected):
+            raise StructureError(
+                f"expected {what}{jax.tree_util.keystr(path)} to be {describe(expected)}, got {describe(leaf)}. "
+                "Pass what this network's init made."
+            )
+    return jax.tree.map(jnp.asarray, tree)

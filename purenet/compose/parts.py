@@ -40,8 +40,8 @@ def check_parts(parts: Sequence[Layer]) -> Check:
 
 
 def states_of(parts: Sequence[Layer], state: Tree) -> tuple[Tree, ...]:
-    """Gives each part's state; None reaches every part."""
-    if state is None:
+    """Gives each part's state; None, or () for a network without state, reaches every part as None."""
+    if state is None or state == ():
         return (None,) * len(parts)
     expect_parts("state", state, parts)
     return tuple(state)

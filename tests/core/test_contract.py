@@ -46,6 +46,15 @@ def test_layer_with_state_and_training_of_its_own(key):
     assert float(new[0]) == 2
 
 
+@pytest.mark.parametrize("state", [None, (), STATE])
+def test_a_network_without_state_takes_and_returns_any_way_to_write_none(state):
+    xs = jnp.ones((4, 2, 3))
+    assert NET.forward(PARAMS, xs, state, None)[1] == state
+    assert NET.vjp(PARAMS, xs, state, None)[1] == state
+    run = pn.backprop(NET, pn.losses.half_squared_error)
+    assert run(PARAMS, state, (xs, jnp.ones((4, 3))))[0][1] == state
+
+
 def test_plain_functions_are_layers(key):
     net = pn.serial(pn.dense(2), jnp.sin, lambda x: x[::-1])
     params, _ = net.init(key, pn.spec(2))
@@ -161,9 +170,9 @@ BAD = {
         f"dense: expected params to be a dict of ['bias', 'kernel'], got a dict of ['kernel']. {OTHER}",
     ),
     "another network's state": (
-        lambda: NET.forward(PARAMS, jnp.ones((1, 2, 3)), (), None),
+        lambda: NET.forward(PARAMS, jnp.ones((1, 2, 3)), ((), ()), None),
         TypeError,
-        "serial: expected state to be a tuple of 3, one entry per part, got a tuple of 0. "
+        "serial: expected state to be a tuple of 3, one entry per part, got a tuple of 2. "
         "Pass the state that this network's init made.",
     ),
     "no mini-batch axis": (

@@ -12,6 +12,7 @@ import purenet as pn
 
 NET = pn.serial(pn.dense(8), pn.tanh, pn.dense(1))
 LOSS = pn.losses.half_squared_error
+SGD = optax.sgd(0.1)
 METRICS = {"mse": pn.losses.mean_squared_error, "r2": pn.metrics.r2}
 
 
@@ -77,6 +78,28 @@ def test_mini_batches_of_all_and_of_one(batch_size):
     if batch_size != 1:
         (value, _), _ = pn.value_and_grad(NET, LOSS)(start(optimizer).params, ((), (), ()), data())
         np.testing.assert_allclose(history["loss"][0], value, rtol=1e-6)
+
+
+def test_a_run_starts_from_given_params():
+    params = start(SGD, seed=5).params
+    given = pn.train_state(NET, SGD, jax.random.key(0), pn.spec(2), params=params)
+    chex.assert_trees_all_equal(given.params, params)
+    assert (int(given.step), given.state) == (0, ((), (), ()))
+    counter = pn.layer(lambda p, x, s: x + s, init=lambda key, spec: ((), jnp.zeros(())), name="counter")
+    state = pn.train_state(counter, SGD, jax.random.key(0), pn.spec(2), params=(), state=jnp.ones(()))
+    assert float(state.state) == 1
+
+
+@pytest.mark.parametrize(("n", "size", "steps"), [(10, None, 1), (10, 10, 1), (10, 4, 3), (10, 5, 2), (1, 1, 1)])
+def test_steps_per_epoch(n, size, steps):
+    assert pn.steps_per_epoch(n, size) == steps
+
+
+def test_numpy_data_trains_outside_and_inside_jit():
+    examples = jax.tree.map(np.asarray, data())
+    run = pn.train(NET, LOSS, SGD, batch_size=8)
+    inside = jax.jit(lambda state: run(state, examples))(start(SGD))
+    chex.assert_trees_all_close(inside[1], run(start(SGD), examples)[1], rtol=1e-5)
 
 
 def test_weights_make_weighted_epochs():
@@ -163,7 +186,6 @@ def test_bfloat16_trains(key):
     assert history["loss"][-1] < history["loss"][0]
 
 
-SGD = optax.sgd(0.1)
 BAD = {
     "batch_size 0": (
         lambda: pn.train(NET, LOSS, SGD, batch_size=0)(start(SGD), data()),
@@ -221,6 +243,19 @@ BAD = {
         lambda: pn.train(NET, LOSS, SGD, metrics=[pn.metrics.r2]),
         TypeError,
         'train: expected metrics to be a dict by name, got a list of 1. Such as {"accuracy": pn.metrics.accuracy}.',
+    ),
+    "another network's params": (
+        lambda: pn.train_state(NET, SGD, jax.random.key(0), pn.spec(2), params=start(SGD).params[:2]),
+        TypeError,
+        "train_state: expected params of this network, ({'bias': 'float32 of shape (8,)', 'kernel': 'float32 of shape "
+        "(2, 8)'}, (), {'bias': 'float32 of shape (1,)', 'kernel': 'float32 of shape (8, 1)'}), got a tuple of 2. "
+        "Pass what this network's init made.",
+    ),
+    "params of another size": (
+        lambda: pn.train_state(NET, SGD, jax.random.key(0), pn.spec(3), params=start(SGD).params),
+        TypeError,
+        "train_state: expected params[0]['kernel'] to be float32 of shape (3, 8), got float32 of shape (2, 8). "
+        "Pass what this network's init made.",
     ),
     "a seed for a key": (
         lambda: pn.train_state(NET, SGD, 0, pn.spec(2)),

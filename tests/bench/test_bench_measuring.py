@@ -1,0 +1,71 @@
+import math
+
+from purenet.bench.contests import Contender, Contest
+from purenet.bench.measuring import measure
+
+
+def contest(*results, tolerance=0.01):
+    """Contenders that answer the same number at every call; an exception is raised."""
+
+    def call(result):
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    contenders = [Contender(f"c{i}", lambda r=r: call(r), lambda output: output) for i, r in enumerate(results)]
+    return Contest("case", "step", 10, "last loss", tolerance, contenders)
+
+
+def test_all_who_agree_are_timed():
+    rows = measure("suite", contest(1.0, 1.005), rounds=3)
+    assert [row.contender for row in rows] == ["c0", "c1"]
+    for row in rows:
+        assert (row.suite, row.case, row.per, row.per_call, row.error) == ("suite", "case", "step", 10, None)
+        assert len(row.seconds) == 3
+        assert row.low <= row.median <= row.high
+        assert row.compile_seconds >= 0
+    assert rows[0].comparison is None
+    assert rows[1].comparison.to == "c0"
+    assert math.isclose(rows[1].comparison.ratio, rows[1].median / rows[0].median)
+
+
+def test_another_loss_is_refused():
+    rows = measure("suite", contest(2.0, 2.03, 2.0), rounds=1)
+    assert [row.error for row in rows] == [
+        None,
+        "refused: its last loss is 2.03, that of c0 2 (tolerance 0.01, relative)",
+        None,
+    ]
+    assert (rows[1].seconds, rows[1].median, rows[1].comparison, rows[1].result) == ((), None, None, 2.03)
+
+
+def test_no_number_is_refused():
+    rows = measure("suite", contest(2.0, math.nan, math.inf), rounds=1)
+    assert [row.error is None for row in rows] == [True, False, False]
+    assert [row.result for row in rows] == [2.0, None, None]
+    assert all(row.error for row in measure("suite", contest(math.nan, math.nan), rounds=1))
+
+
+def test_a_contender_that_raises_does_not_stop_the_others():
+    rows = measure("suite", contest(1.0, RuntimeError("out of memory\nlong story"), 1.0), rounds=1)
+    assert [row.error for row in rows] == [None, "RuntimeError: out of memory", None]
+
+
+def test_without_the_first_there_is_nothing_to_compare_with():
+    rows = measure("suite", contest(ValueError("no"), 1.0), rounds=1)
+    assert [row.error for row in rows] == ["ValueError: no", "nothing to compare with: c0 failed"]
+
+
+def test_contenders_take_turns_and_begin_in_turn(monkeypatch):
+    monkeypatch.setattr("purenet.bench.measuring._SAMPLE_SECONDS", 0.0)
+    order = []
+    contenders = [Contender(name, lambda name=name: order.append(name) or 1.0, float) for name in "ab"]
+    measure("suite", Contest("case", "step", 1, "loss", 0.0, contenders), rounds=3)
+    assert "".join(order) == "aabb" + "ab" + "ba" + "ab"  # first call and warm-up, then three rounds
+
+
+def test_short_calls_are_timed_many_in_a_row():
+    calls = []
+    one = Contender("a", lambda: calls.append(1) or 1.0, float)
+    measure("suite", Contest("case", "step", 1, "loss", 0.0, [one]), rounds=1)
+    assert len(calls) > 100
