@@ -11,20 +11,31 @@ from purenet.contract import Layer, Tree
 from purenet.gradients import Batch
 from purenet.losses.base import Loss
 from purenet.metrics import Metric
-from purenet.updates import Plan, Result, TrainState, make_update, merge, order_of_epoch, take, zeros
+from purenet.updates import (
+    Plan,
+    Result,
+    TrainState,
+    Update,
+    make_update,
+    merge,
+    order_of_epoch,
+    take,
+    take_batches,
+    window_of,
+    zeros,
+)
 
 # Indices drawn at the beginning of a chunk: about 1 ms of shuffling for about 0.2 s of updates.
-_WINDOW = 2**18
+_INDICES = 2**18
 
 
 class Chunk(NamedTuple):
-    """What a chunk gives: the first `done` entries of `losses` and `weights` are its updates'."""
+    """What a chunk gives: `losses`, and `weights` if the examples have any, begin with those of its updates."""
 
     state: TrainState
     stats: dict[str, Tree]
     losses: jax.Array
-    weights: jax.Array
-    done: jax.Array
+    weights: jax.Array | None
     finite: jax.Array
 
 
@@ -43,7 +54,7 @@ def make_chunks(
     """Compiles the updates of an epoch that begins with update `begin`, `count` of them from `state.step` on."""
     named = dict(measures)
     update = make_update(net, loss, optimizer, gradient, named)
-    window = min(plan.full, max(1, _WINDOW // plan.size))
+    longest = min(plan.full, max(1, _INDICES // plan.size))
 
     @jax.jit  # which remembers, so that fitting again traces nothing
     def empty_stats(state: TrainState, data: Batch) -> dict[str, Tree]:
@@ -55,49 +66,81 @@ def make_chunks(
 
     def whole(state: TrainState, stats: Tree, data: Batch, begin: Any, count: Any) -> Chunk:
         state, result = update(state, data)
-        finite = jnp.isfinite(result.loss) & _all_finite(state.params)
         stats = merge(named, stats, result.stats)
-        return Chunk(state, stats, result.loss[None], result.weight[None], jnp.ones((), jnp.int32), finite)
+        losses, weights = jax.tree.map(lambda a: a[None], (result.loss, result.weight))
+        return Chunk(state, stats, losses, weights, _all_finite(state.params))
 
     def some(state: TrainState, stats: Tree, data: Batch, begin: Any, count: Any) -> Chunk:
         position = state.step - begin
         full = jnp.minimum(count, plan.full - position)
         start = position.astype(jnp.uint32) * jnp.uint32(plan.size)
-        places = jnp.minimum(start + jnp.arange(window * plan.size, dtype=jnp.uint32), jnp.uint32(plan.n - 1))
-        order = jnp.reshape(order_of_epoch(plan, state.key, begin, places), (window, plan.size))
-
-        def step(chunk: Chunk) -> Chunk:
-            return _append(chunk, named, *update(chunk.state, take(data, order[chunk.done])))
-
-        def last(chunk: Chunk) -> Chunk:
-            rest = jnp.arange(plan.full * plan.size, plan.n, dtype=jnp.uint32)
-            indices = order_of_epoch(plan, state.key, begin, rest)
-            return _append(chunk, named, *update(chunk.state, take(data, indices)))
-
-        chunk = _empty(update, state, stats, take(data, order[0]), window + 1)
-        chunk = jax.lax.while_loop(lambda c: (c.done < full) & c.finite, step, chunk)
+        places = jnp.minimum(start + jnp.arange(longest * plan.size, dtype=jnp.uint32), jnp.uint32(plan.n - 1))
+        order = order_of_epoch(plan, state.key, begin, places)
+        carry = _Carry(state, stats, *_room(update, state, data, plan, longest + 1))
+        carry = _loop(functools.partial(_step, update, named), carry, order, full, plan, data)
         if plan.rest:
-            chunk = jax.lax.cond((position + count == plan.steps) & chunk.finite, last, lambda c: c, chunk)
-        return chunk._replace(finite=chunk.finite & _all_finite(chunk.state.params))
+            rest = jnp.arange(plan.full * plan.size, plan.n, dtype=jnp.uint32)
 
-    return Chunks(jax.jit(whole if plan.whole else some), 1 if plan.whole else window, empty_stats)
+            def last(carry: _Carry) -> _Carry:
+                indices = order_of_epoch(plan, state.key, begin, rest)
+                return _step(update, named, full, carry, take(data, indices))
+
+            carry = jax.lax.cond(position + count == plan.steps, last, lambda carry: carry, carry)
+        return Chunk(*carry, _all_finite(carry.state.params))
+
+    return Chunks(jax.jit(whole if plan.whole else some), 1 if plan.whole else longest, empty_stats)
 
 
-def _empty(update: Any, state: TrainState, stats: Tree, batch: Batch, length: int) -> Chunk:
-    result: Result = jax.eval_shape(update, state, batch)[1]
-    losses, weights = jnp.zeros(length, result.loss.dtype), jnp.zeros(length, result.weight.dtype)
-    return Chunk(state, stats, losses, weights, jnp.zeros((), jnp.int32), jnp.array(True))
+class _Carry(NamedTuple):
+    """What goes from update to update."""
+
+    state: TrainState
+    stats: dict[str, Tree]
+    losses: jax.Array
+    weights: jax.Array | None
 
 
-def _append(chunk: Chunk, measures: dict[str, Metric], state: TrainState, result: Result) -> Chunk:
-    return Chunk(
-        state,
-        merge(measures, chunk.stats, result.stats),
-        chunk.losses.at[chunk.done].set(result.loss),
-        chunk.weights.at[chunk.done].set(result.weight),
-        chunk.done + 1,
-        jnp.isfinite(result.loss),
-    )
+def _step(update: Update, measures: dict[str, Metric], index: Any, carry: _Carry, batch: Batch) -> _Carry:
+    """One update; its loss becomes entry `index`."""
+    state, result = update(carry.state, batch)
+    stats = merge(measures, carry.stats, result.stats)
+    numbers = (carry.losses, carry.weights), (result.loss, result.weight)
+    return _Carry(state, stats, *jax.tree.map(lambda all, one: all.at[index].set(one), *numbers))
+
+
+def _loop(
+    step: Callable[[Any, _Carry, Batch], _Carry], carry: _Carry, order: jax.Array, count: Any, plan: Plan, data: Batch
+) -> _Carry:
+    """Runs `count` full mini-batches, gathered one by one or in windows."""
+    window = window_of(plan, data)
+    if window == 1:
+
+        def one(index: Any, carry: _Carry) -> _Carry:
+            indices = jax.lax.dynamic_slice_in_dim(order, index * plan.size, plan.size)
+            return step(index, carry, take(data, indices))
+
+        return _Carry(*jax.lax.fori_loop(0, count, one, carry))
+    order = jnp.pad(order, (0, -len(order) % (window * plan.size)))
+
+    def several(number: Any, carry: _Carry) -> _Carry:
+        first = number * window
+        indices = jax.lax.dynamic_slice_in_dim(order, first * plan.size, window * plan.size)
+        batches = take_batches(data, indices, plan.size)
+
+        def inner(index: Any, carry: _Carry) -> _Carry:
+            return step(first + index, carry, jax.tree.map(lambda a: a[index], batches))
+
+        return _Carry(*jax.lax.fori_loop(0, jnp.minimum(window, count - first), inner, carry))
+
+    return _Carry(*jax.lax.fori_loop(0, (count + window - 1) // window, several, carry))
+
+
+def _room(
+    update: Update, state: TrainState, data: Batch, plan: Plan, length: int
+) -> tuple[jax.Array, jax.Array | None]:
+    """Makes room for the losses and weights of `length` updates."""
+    result: Result = jax.eval_shape(lambda: update(state, take(data, jnp.arange(plan.size))))[1]
+    return jax.tree.map(lambda a: jnp.zeros(length, a.dtype), (result.loss, result.weight))  # type: ignore[no-any-return]
 
 
 def _all_finite(params: Tree) -> jax.Array:

@@ -142,12 +142,16 @@ def _epoch(run: Run, state: TrainState, stats: dict[str, Tree], pace: Pace) -> I
     left = run.plan.steps - int(state.step - begin)
     while left:
         started = time.perf_counter()
-        chunk = run.chunks.run(state, stats, run.data, begin, min(pace.count, left))
-        done = int(chunk.done)  # waits for the chunk
-        pace.note(done, time.perf_counter() - started)
-        state, stats, left = chunk.state, chunk.stats, left - done
-        losses, weights = np.asarray(chunk.losses)[:done], np.asarray(chunk.weights)[:done]
-        yield _Piece(state, stats, losses, weights, bool(chunk.finite))
+        count = min(pace.count, left)
+        chunk = run.chunks.run(state, stats, run.data, begin, count)
+        losses = np.asarray(chunk.losses)[:count]  # waits for the chunk
+        pace.note(count, time.perf_counter() - started)
+        wrong = np.flatnonzero(~np.isfinite(losses))
+        losses = losses[: wrong[0] + 1] if len(wrong) else losses
+        first = run.plan.steps - left
+        weights = run.plan.weights(first, count) if chunk.weights is None else np.asarray(chunk.weights)[:count]
+        state, stats, left = chunk.state, chunk.stats, left - count
+        yield _Piece(state, stats, losses, weights, not len(wrong) and bool(chunk.finite))
 
 
 def _row(run: Run, pieces: list[_Piece]) -> dict[str, Any]:

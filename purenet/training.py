@@ -10,6 +10,7 @@ from purenet.contract import Spec, Tree, as_layer
 from purenet.errors import StructureError, by, describe
 from purenet.gradients import Batch, as_batch
 from purenet.metrics import Metric
+from purenet.metrics.base import summing
 from purenet.streams import stream
 from purenet.updates import (
     Plan,
@@ -24,6 +25,7 @@ from purenet.updates import (
     merge,
     order_of_epoch,
     plan_epochs,
+    scan_batches,
     take,
     zeros,
 )
@@ -206,8 +208,10 @@ def train(
             state, results = jax.lax.scan(
                 lambda state, _: _epoch(update, measures, plan, state, examples), state, length=epochs
             )
-        loss = results.loss.astype(results.weight.dtype)
-        means = jnp.sum(loss * results.weight, axis=1) / jnp.sum(results.weight, axis=1)
+        weights = results.weight
+        if weights is None:
+            weights = jnp.asarray(plan.weights(0, plan.steps)[None], summing(results.loss.dtype))
+        means = jnp.sum(results.loss.astype(weights.dtype) * weights, axis=1) / jnp.sum(weights, axis=-1)
         metrics_by_epoch = jax.vmap(lambda stats: finish(measures, stats))(results.stats) if measures else {}
         return state, {"loss": means, "step_loss": results.loss, **metrics_by_epoch}
 
@@ -220,22 +224,21 @@ def _epoch(
     """One pass over the data: a scan over the full mini-batches, then one update on the rest."""
     if plan.whole:
         state, result = update(state, data)
-        return state, result._replace(loss=result.loss[None], weight=result.weight[None])
+        return state, jax.tree.map(lambda a: a[None], result._replace(stats={}))._replace(stats=result.stats)
     order = order_of_epoch(plan, state.key, state.step)
-    batches = jnp.reshape(order[: plan.full * plan.size], (plan.full, plan.size))
-    shapes = jax.eval_shape(lambda: update(state, take(data, batches[0]))[1].stats) if measures else {}
+    shapes = jax.eval_shape(lambda: update(state, take(data, order[: plan.size]))[1].stats) if measures else {}
 
-    def step(carry: tuple[TrainState, Tree], indices: jax.Array) -> tuple[tuple[TrainState, Tree], Any]:
+    def step(carry: tuple[TrainState, Tree], batch: Batch) -> tuple[tuple[TrainState, Tree], Any]:
         state, stats = carry
-        state, result = update(state, take(data, indices))
+        state, result = update(state, batch)
         return (state, merge(measures, stats, result.stats)), (result.loss, result.weight)
 
-    (state, stats), (losses, weights) = jax.lax.scan(step, (state, zeros(shapes)), batches)
+    carry, outs = scan_batches(step, (state, zeros(shapes)), order[: plan.full * plan.size], plan, data)
     if plan.rest:
-        state, last = update(state, take(data, order[plan.full * plan.size :]))
-        stats = merge(measures, stats, last.stats)
-        losses, weights = jnp.append(losses, last.loss), jnp.append(weights, last.weight)
-    return state, Result(losses, weights, stats)
+        carry, last = step(carry, take(data, order[plan.full * plan.size :]))
+        outs = jax.tree.map(jnp.append, outs, last)
+    losses, weights = outs
+    return carry[0], Result(losses, weights, carry[1])
 
 
 def _strong(leaf: Any) -> Any:
@@ -247,7 +250,8 @@ def _strong(leaf: Any) -> Any:
 def _expect_like(what: str, tree: Tree, made: Tree) -> Tree:
     """Gives a tree of JAX arrays, after refusing one that is not what the network's init makes."""
     shown = jax.tree.map(describe, made)
-    if jax.tree.structure(tree) != jax.tree.structure(made):
+    wanted: Any = jax.tree.structure(made)
+    if jax.tree.structure(tree) != wanted:
         raise StructureError(
             f"expected {what} of this network, {shown}, got {describe(tree)}. Pass what this network's init made."
         )

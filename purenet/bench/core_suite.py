@@ -147,14 +147,14 @@ def _chunks(work: Work) -> Callable[[], Any]:
     chunks = make_chunks(work.net, work.loss, work.optimizer, "autodiff", (), work.plan)
 
     def call() -> Any:
-        state, losses = work.start, []
+        state, last = work.start, None
         for _ in range(work.case.epochs):
             begin, left = state.step, work.plan.steps
             while left:
-                chunk = jax.block_until_ready(chunks.run(state, {}, work.data, begin, min(left, chunks.longest)))
-                state, done = chunk.state, int(chunk.done)
-                losses, left = [chunk.losses[done - 1]], left - done
-        return losses[-1]
+                count = min(left, chunks.longest)
+                chunk = jax.block_until_ready(chunks.run(state, {}, work.data, begin, count))
+                state, last, left = chunk.state, chunk.losses[count - 1], left - count
+        return last
 
     return call
 

@@ -1,6 +1,7 @@
 """Smooth steps and their integrals: sigmoid, tanh, soft_sign, softplus and log_sigmoid, each beside its derivative.
 
-The derivatives are written so that the tails keep their relative accuracy: 1 - y² of a y that rounds to 1 does not.
+The derivatives of sigmoid and tanh are taken from y, without a second exponential: that would make a step of a small
+network 5 % longer. In the tails they are exact to a rounding of y, not to their own last digit.
 """
 
 import jax
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 from purenet.layers.elementwise import elementwise
 
 
-@elementwise(lambda x, y: y * jax.nn.sigmoid(-x))
+@elementwise(lambda x, y: y * (1 - y))
 def sigmoid(x: jax.Array) -> jax.Array:
     """Logistic function, y = 1 / (1 + e⁻ˣ), element by element, from 0 to 1.
 
@@ -19,7 +20,7 @@ def sigmoid(x: jax.Array) -> jax.Array:
       StructureError: at trace time, if x is not one floating array.
 
     Derivation:
-      dy/dx = e⁻ˣ / (1 + e⁻ˣ)² = y (1 - y), and 1 - y = σ(-x), which does not cancel where y is near 1.
+      dy/dx = e⁻ˣ / (1 + e⁻ˣ)² = y (1 - y), as 1 - y = e⁻ˣ / (1 + e⁻ˣ).
 
     References:
       Rumelhart, Hinton and Williams (1986), Learning representations by back-propagating errors, eq. 2.
@@ -32,12 +33,7 @@ def sigmoid(x: jax.Array) -> jax.Array:
     return jax.nn.sigmoid(x)
 
 
-def _tanh_derivative(x: jax.Array, y: jax.Array) -> jax.Array:
-    e = jnp.exp(2 * _minus_abs(x))
-    return 4 * e / ((1 + e) * (1 + e))
-
-
-@elementwise(_tanh_derivative)
+@elementwise(lambda x, y: (1 - y) * (1 + y))
 def tanh(x: jax.Array) -> jax.Array:
     """Hyperbolic tangent, y = (eˣ - e⁻ˣ) / (eˣ + e⁻ˣ), element by element, from -1 to 1.
 
@@ -47,8 +43,8 @@ def tanh(x: jax.Array) -> jax.Array:
       StructureError: at trace time, if x is not one floating array.
 
     Derivation:
-      With y = s/c, s' = c and c' = s: dy/dx = (c² - s²)/c² = 1 - y² = 1/c². Multiplied out with
-      e = exp(-2|x|), 1/c² = 4e / (1 + e)², which neither cancels where y is near ±1 nor overflows.
+      With y = s/c, s' = c and c' = s: dy/dx = (c² - s²)/c² = 1 - y² = (1 - y)(1 + y), of which the product keeps
+      more digits where y is near ±1.
 
     References:
       LeCun, Bottou, Orr and Müller (1998), Efficient BackProp, section 4.4.
@@ -135,8 +131,3 @@ def log_sigmoid(x: jax.Array) -> jax.Array:
       [-10000.0, -0.0]
     """
     return jax.nn.log_sigmoid(x)
-
-
-def _minus_abs(x: jax.Array) -> jax.Array:
-    """Gives -|x| with slope 1 at 0, so that derivatives built on it can be differentiated there."""
-    return jnp.where(x > 0, -x, x)

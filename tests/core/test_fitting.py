@@ -50,7 +50,7 @@ def test_the_length_of_chunks_changes_nothing(monkeypatch):
     whole = fit()
     monkeypatch.setattr("purenet.pacing._SECONDS", 0.0)  # one update at a time
     chex.assert_trees_all_equal(fit().train_state, whole.train_state)
-    monkeypatch.setattr(chunks, "_WINDOW", 16)
+    monkeypatch.setattr(chunks, "_INDICES", 16)
     chunks.make_chunks.cache_clear()
     chex.assert_trees_all_equal(fit().train_state, whole.train_state)
     chunks.make_chunks.cache_clear()

@@ -9,6 +9,9 @@ import pytest
 from refusals import refuses
 
 import purenet as pn
+from purenet import updates
+from purenet.chunks import make_chunks
+from purenet.gradients import as_batch
 
 NET = pn.serial(pn.dense(8), pn.tanh, pn.dense(1))
 LOSS = pn.losses.half_squared_error
@@ -93,6 +96,27 @@ def test_a_run_starts_from_given_params():
 @pytest.mark.parametrize(("n", "size", "steps"), [(10, None, 1), (10, 10, 1), (10, 4, 3), (10, 5, 2), (1, 1, 1)])
 def test_steps_per_epoch(n, size, steps):
     assert pn.steps_per_epoch(n, size) == steps
+
+
+@pytest.mark.parametrize("longest", [4, 5, 8, 11])
+def test_gathering_in_windows_changes_nothing(longest, monkeypatch):
+    optimizer, examples = optax.adam(1e-2), data(23)
+
+    def run():
+        make_chunks.cache_clear()
+        final, history = jax.jit(pn.train(NET, LOSS, optimizer, batch_size=2, epochs=2, metrics=METRICS))(
+            start(optimizer), examples
+        )
+        options = {"loss": LOSS, "optimizer": optimizer, "key": jax.random.key(0), "metrics": METRICS}
+        fitted = pn.fit(NET, examples, batch_size=2, epochs=2, **options)
+        make_chunks.cache_clear()
+        return (final.params, history), (fitted.params, fitted.history)
+
+    one_by_one = run()
+    monkeypatch.setattr("purenet.updates._LARGE", 0)
+    monkeypatch.setattr("purenet.updates._LONGEST", longest)
+    assert updates.window_of(updates.plan_epochs(23, 2), as_batch(examples)) == longest
+    chex.assert_trees_all_close(run(), one_by_one, rtol=1e-4, atol=1e-6)
 
 
 def test_numpy_data_trains_outside_and_inside_jit():
