@@ -73,7 +73,7 @@ def run(steps: int) -> dict[str, float]:
         facts |= show(names, deltas)
 
     optimizer = optax.chain(optax.sgd(RATE), optax.masked(optax.set_to_zero(), is_bias))
-    start = pn.train_state(net, optimizer, jax.random.key(0), pn.spec(2, jnp.float64))._replace(params=params)
+    start = pn.train_state(net, optimizer, jax.random.key(0), pn.spec(2, jnp.float64), params=params)
     (_, _), by_hand = pn.backprop(net, loss)(params, start.state, batch)
     (_, _), by_jax = pn.value_and_grad(net, loss)(params, start.state, batch)
     after, _ = pn.train_step(net, loss, optimizer)(start, batch)

@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> dict:
     args = parser.parse_args(argv)
 
     train, test = pn.data.digits()
-    steps = args.epochs * -(-len(train[0]) // BATCH)  # the last mini-batch of an epoch is smaller
+    steps = args.epochs * pn.steps_per_epoch(len(train[0]), BATCH)
     result = pn.fit(
         net,
         train,

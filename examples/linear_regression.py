@@ -68,7 +68,7 @@ def main(argv: list[str] | None = None) -> dict:
 
 def descend(xs: jax.Array, ys: jax.Array, batch_size: int, rate: float, args: argparse.Namespace) -> np.ndarray:
     """Slope and intercept after every update of every epoch, as an array (epochs, updates, 2)."""
-    updates = len(xs) // batch_size
+    updates = pn.steps_per_epoch(len(xs), batch_size)
     optimizer = optax.sgd(lambda step: rate * batch_size / jnp.sqrt(1 + step // updates))
     step = pn.train_step(net, loss, optimizer)
     key = jax.random.key(args.seed)
@@ -82,7 +82,7 @@ def descend(xs: jax.Array, ys: jax.Array, batch_size: int, rate: float, args: ar
         return jax.lax.scan(update, state, order.reshape(updates, batch_size))
 
     flat = {"kernel": jnp.zeros((1, 1)), "bias": jnp.zeros(1)}
-    start = pn.train_state(net, optimizer, key, pn.spec(1))._replace(params=flat)
+    start = pn.train_state(net, optimizer, key, pn.spec(1), params=flat)
     _, lines = jax.jit(lambda state: jax.lax.scan(epoch, state, jnp.arange(args.epochs)))(start)
     return np.asarray(lines)
 

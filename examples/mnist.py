@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> dict:
 
     (images, labels), test = pn.data.mnist(args.data)  # float32 in 0..1
     train = images[: args.limit], labels[: args.limit]
-    steps = args.epochs * -(-len(train[0]) // BATCH)  # the last mini-batch of an epoch is smaller
+    steps = args.epochs * pn.steps_per_epoch(len(train[0]), BATCH)
     start = time.perf_counter()
     result = pn.fit(
         net,
