@@ -98,7 +98,7 @@ def test_steps_per_epoch(n, size, steps):
     assert pn.steps_per_epoch(n, size) == steps
 
 
-@pytest.mark.parametrize("longest", [4, 5, 8, 11])
+@pytest.mark.parametrize("longest", [5, 8])
 def test_gathering_in_windows_changes_nothing(longest, monkeypatch):
     optimizer, examples = optax.adam(1e-2), data(23)
 
@@ -186,7 +186,9 @@ def test_the_gradient_with_respect_to_a_rate_is_central_differences(x64):
 
 
 @pytest.mark.parametrize(
-    "optimizer", [optax.lbfgs(), optax.chain(optax.sgd(0.5), optax.scale_by_backtracking_linesearch(10))], ids=str
+    "optimizer",
+    [optax.lbfgs(), optax.chain(optax.sgd(0.5), optax.scale_by_backtracking_linesearch(10))],
+    ids=["L-BFGS", "line search"],
 )
 def test_optimizers_that_ask_for_the_loss_get_it(optimizer):
     _, history = jax.jit(pn.train(NET, LOSS, optimizer, epochs=20))(start(optimizer), data())
