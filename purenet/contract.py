@@ -269,6 +269,12 @@ def _autodiff(forward: Callable[..., tuple[Tree, Tree]]) -> Callable[..., Any]:
 def _pair(name: str, init: Callable[..., tuple[Tree, Tree]] | None) -> Callable[..., tuple[Tree, Tree]]:
     def checked_init(key: Any, spec: Spec) -> tuple[Tree, Tree]:
         with at(name):
+            for leaf in jax.tree.leaves(spec):
+                if not isinstance(leaf, jax.ShapeDtypeStruct):
+                    raise StructureError(
+                        f"expected the spec of one example, got {describe(leaf)}. "
+                        "Pass pn.spec(784), pn.spec((28, 28)) or a tree of such."
+                    )
             result = init(key, spec) if init else ((), ())
             if not (isinstance(result, tuple) and len(result) == 2):
                 raise StructureError(

@@ -17,7 +17,7 @@ from purenet.metrics import Metric
 from purenet.pacing import Bar
 from purenet.stopping import make_stopper
 from purenet.training import train_state
-from purenet.updates import TrainState, as_measures, as_optimizer, expect_count, plan_epochs
+from purenet.updates import TrainState, as_measures, as_optimizer, expect_count, expect_state, plan_epochs
 
 
 def fit(
@@ -90,6 +90,7 @@ def fit(
         stopper = make_stopper(patience, monitor, validation is not None, measures)
         if state is None:
             state = train_state(net, optimizer, key, example_spec(batch.xs))
+        expect_state(state)
         check_targets(net, loss, state.params, state.state, batch)
         chunks = make_chunks(net, loss, optimizer, gradient, tuple(measures.items()), plan)
         validate = _validation(net, loss, measures, validation, state, batch_size)

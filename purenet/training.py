@@ -20,6 +20,7 @@ from purenet.updates import (
     as_measures,
     as_optimizer,
     expect_count,
+    expect_state,
     finish,
     make_update,
     merge,
@@ -142,6 +143,7 @@ def train_step(
 
     def step(state: TrainState, batch: Any) -> tuple[TrainState, History]:
         with by("train_step"):
+            expect_state(state)
             state, result = update(state, as_batch(batch))
         return state, {"loss": result.loss, **finish(measures, result.stats)}
 
@@ -203,6 +205,7 @@ def train(
 
     def run(state: TrainState, data: Any) -> tuple[TrainState, History]:
         with by("train"):
+            expect_state(state)
             examples = as_batch(data)
             plan = plan_epochs(len(jax.tree.leaves(examples)[0]), batch_size)
             state, results = jax.lax.scan(

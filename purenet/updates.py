@@ -218,6 +218,14 @@ def _result(evaluation: Evaluation, batch: Batch, measures: Mapping[str, Metric]
     return Result(evaluation.value, weight, stats)
 
 
+def expect_state(state: Any) -> None:
+    """Raises unless this is the state of a run."""
+    if not isinstance(state, TrainState):
+        raise StructureError(
+            f"expected a TrainState, got {describe(state)}. Make it with pn.train_state(net, optimizer, key, spec)."
+        )
+
+
 def _expect_opt_state(state: TrainState, optimizer: optax.GradientTransformationExtraArgs) -> None:
     expected: Any = jax.tree.structure(jax.eval_shape(optimizer.init, state.params))
     if jax.tree.structure(state.opt_state) != expected:

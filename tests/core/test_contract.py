@@ -216,6 +216,17 @@ BAD = {
         TypeError,
         "serial[1].residual[0].serial[0].dense: expected a JAX random key, got None. Make one with jax.random.key(0).",
     ),
+    "an array for a spec": (
+        lambda: NET.init(jax.random.key(0), jnp.ones((2, 3))),
+        TypeError,
+        "serial: expected the spec of one example, got float32 of shape (2, 3). "
+        "Pass pn.spec(784), pn.spec((28, 28)) or a tree of such.",
+    ),
+    "a shape for a spec": (
+        lambda: NET.init(jax.random.key(0), (2, 3)),
+        TypeError,
+        "serial: expected the spec of one example, got 2. Pass pn.spec(784), pn.spec((28, 28)) or a tree of such.",
+    ),
     "images into dense": (
         lambda: pn.dense(3).init(jax.random.key(0), pn.spec((28, 28))),
         ValueError,

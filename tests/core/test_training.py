@@ -283,6 +283,11 @@ BAD = {
         "train_state: expected params[0]['kernel'] to be float32 of shape (3, 8), got float32 of shape (2, 8). "
         "Pass what this network's init made.",
     ),
+    "data for a state": (
+        lambda: pn.train(NET, LOSS, SGD)(data(), data()),
+        TypeError,
+        "train: expected a TrainState, got a tuple of 2. Make it with pn.train_state(net, optimizer, key, spec).",
+    ),
     "a seed for a key": (
         lambda: pn.train_state(NET, SGD, 0, pn.spec(2)),
         TypeError,
