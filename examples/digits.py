@@ -70,7 +70,7 @@ def main(argv: list[str] | None = None) -> dict:
 def report(end: pn.EpochEnd) -> None:
     """Prints a line after the first and every fifth epoch, above the progress bar where there is one."""
     if end.epoch == 1 or end.epoch % 5 == 0:
-        last = {name: values[-1] for name, values in end.history.items()}
+        last = end.numbers
         tqdm.write(
             f"epoch {end.epoch:3d}   loss {last['loss']:.4f}   accuracy {last['accuracy']:7.2%}"
             f"   held out: loss {last['val_loss']:.4f}   accuracy {last['val_accuracy']:7.2%}"

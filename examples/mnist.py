@@ -65,7 +65,7 @@ def main(argv: list[str] | None = None) -> dict:
 
 def report(end: pn.EpochEnd) -> None:
     """Prints a line after every epoch, above the progress bar where there is one."""
-    last = {name: values[-1] for name, values in end.history.items()}
+    last = end.numbers
     tqdm.write(
         f"epoch {end.epoch:2d}   loss {last['loss']:.4f}   accuracy {last['accuracy']:7.2%}"
         f"   held out: loss {last['val_loss']:.4f}   accuracy {last['val_accuracy']:7.2%}"

@@ -40,9 +40,9 @@ class Chunk(NamedTuple):
 
 
 class Chunks(NamedTuple):
-    """The compiled program `run(state, stats, data, begin, count)`, its longest count, and empty sums."""
+    """The compiled program `run(state, stats, data, count)`, its longest count, and empty sums."""
 
-    run: Callable[[TrainState, Tree, Batch, Any, Any], Chunk]
+    run: Callable[[TrainState, Tree, Batch, Any], Chunk]
     longest: int
     empty_stats: Callable[[TrainState, Batch], dict[str, Tree]]
 
@@ -51,7 +51,7 @@ class Chunks(NamedTuple):
 def make_chunks(
     net: Layer, loss: Loss, optimizer: Any, gradient: str, measures: tuple[tuple[str, Metric], ...], plan: Plan
 ) -> Chunks:
-    """Compiles the updates of an epoch that begins with update `begin`, `count` of them from `state.step` on."""
+    """Compiles `count` updates of the epoch under way, from `state.step` on; the last one ends it."""
     named = dict(measures)
     update = make_update(net, loss, optimizer, gradient, named)
     longest = min(plan.full, max(1, _INDICES // plan.size))
@@ -64,13 +64,14 @@ def make_chunks(
         empty: dict[str, Tree] = zeros(jax.eval_shape(update, state, one)[1].stats)
         return empty
 
-    def whole(state: TrainState, stats: Tree, data: Batch, begin: Any, count: Any) -> Chunk:
+    def whole(state: TrainState, stats: Tree, data: Batch, count: Any) -> Chunk:
         state, result = update(state, data)
         stats = merge(named, stats, result.stats)
         losses, weights = jax.tree.map(lambda a: a[None], (result.loss, result.weight))
         return Chunk(state, stats, losses, weights, _all_finite(state.params))
 
-    def some(state: TrainState, stats: Tree, data: Batch, begin: Any, count: Any) -> Chunk:
+    def some(state: TrainState, stats: Tree, data: Batch, count: Any) -> Chunk:
+        begin = state.begin
         position = state.step - begin
         full = jnp.minimum(count, plan.full - position)
         start = position.astype(jnp.uint32) * jnp.uint32(plan.size)
@@ -78,6 +79,7 @@ def make_chunks(
         order = order_of_epoch(plan, state.key, begin, places)
         carry = _Carry(state, stats, *_room(update, state, data, plan, longest + 1))
         carry = _loop(functools.partial(_step, update, named), carry, order, full, plan, data)
+        ended = position + count == plan.steps
         if plan.rest:
             rest = jnp.arange(plan.full * plan.size, plan.n, dtype=jnp.uint32)
 
@@ -85,8 +87,9 @@ def make_chunks(
                 indices = order_of_epoch(plan, state.key, begin, rest)
                 return _step(update, named, full, carry, take(data, indices))
 
-            carry = jax.lax.cond(position + count == plan.steps, last, lambda carry: carry, carry)
-        return Chunk(*carry, _all_finite(carry.state.params))
+            carry = jax.lax.cond(ended, last, lambda carry: carry, carry)
+        final = carry.state._replace(begin=jnp.where(ended, carry.state.step, begin))
+        return Chunk(final, *carry[1:], _all_finite(final.params))
 
     return Chunks(jax.jit(whole if plan.whole else some), 1 if plan.whole else longest, empty_stats)
 

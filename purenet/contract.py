@@ -12,15 +12,16 @@ of `params` and one of `state` for each part, in a tuple.
 """
 
 import dataclasses
+import functools
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from purenet.errors import ShapeError, StructureError, at, describe, refuse_maker
+from purenet.errors import ShapeError, StructureError, at, describe, expect_kept, is_whole, refuse_maker
 
 Tree = Any
 Spec = Any
@@ -64,6 +65,13 @@ class Layer:
     def __repr__(self) -> str:
         inside = ", ".join(map(repr, self.parts))
         return f"{self.name}({inside})" if self.parts else self.name
+
+    def __call__(self, *args: Any) -> NoReturn:
+        """Raises: a layer is data plus functions, and the message names them."""
+        raise StructureError(
+            f"{self.name}: expected a call of one of its functions, got one of the layer itself. Use the layer as it "
+            "is in a network, and on an example net.apply(params, x)."
+        )
 
 
 def layer(
@@ -124,8 +132,8 @@ def layer(
         name=name,
         init=_pair(name, init),
         apply=_checked_apply(name, check, with_state),
-        forward=_checked_batch(name, check, forward),
-        vjp=_checked_batch(name, check, vjp or _autodiff(forward)),
+        forward=_checked_batch(name, check, forward, ("ys", "state")),
+        vjp=_checked_batch(name, check, vjp or _autodiff(forward), ("ys", "state", "pullback")),
         parts=tuple(parts),
         proven=vjp is not None and all(part.proven for part in parts),
     )
@@ -158,8 +166,13 @@ def as_layer(value: Any) -> Layer:
             "Give layers as separate arguments, such as pn.serial(pn.dense(3), pn.relu)."
         )
     refuse_maker(value, "layer", ("purenet.layers.", "purenet.compose."), "pn")
-    name = getattr(value, "__name__", type(value).__name__)
-    return layer(apply=lambda params, x: value(x), name=name.strip("<>"))
+    return _layer_of(value)
+
+
+@functools.lru_cache(maxsize=64)  # one layer a function, so that nothing compiled for it is compiled again
+def _layer_of(function: Callable[[Any], Any]) -> Layer:
+    name = getattr(function, "__name__", type(function).__name__)
+    return layer(apply=lambda params, x: function(x), name=name.strip("<>"))
 
 
 def spec(shape: int | Sequence[int], dtype: Any = jnp.float32) -> jax.ShapeDtypeStruct:
@@ -183,11 +196,11 @@ def spec(shape: int | Sequence[int], dtype: Any = jnp.float32) -> jax.ShapeDtype
       >>> pn.spec((28, 28)).shape
       (28, 28)
     """
-    sizes = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
+    sizes = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
     for size in sizes:
-        if isinstance(size, bool) or not isinstance(size, (int, np.integer)):
+        if not is_whole(size):
             raise StructureError(
-                f"spec: expected sizes that are whole numbers, got {shape!r}. Give the shape of one example."
+                f"spec: expected sizes that are whole numbers, got {describe(size)}. Give the shape of one example."
             )
         if size < 0:
             raise ShapeError(f"spec: expected sizes of 0 or more, got {shape!r}. Give the shape of one example.")
@@ -202,7 +215,9 @@ def spec(shape: int | Sequence[int], dtype: Any = jnp.float32) -> jax.ShapeDtype
 
 
 def spec_of(x: Tree) -> Spec:
-    """Gives shape and dtype of every leaf, as they came (a NumPy float64 stays float64)."""
+    """Gives shape and dtype of every leaf, after refusing NumPy dtypes that JAX would change silently."""
+    for leaf in jax.tree.leaves(x):
+        expect_kept(leaf)
     return jax.tree.map(lambda a: jax.ShapeDtypeStruct(np.shape(a), _dtype(a)), x)
 
 
@@ -241,14 +256,16 @@ def _dtype(a: Any) -> Any:
 
 
 def _with_state(apply: Callable[..., Tree]) -> Callable[..., Tree]:
-    """Lets the author of a layer without state write `apply(params, x)`."""
+    """Lets the author of a layer without state write `apply(params, x)`, with options of its own behind."""
     try:
-        inspect.signature(apply).bind(None, None, None)
-    except TypeError:
-        return lambda params, x, state: apply(params, x)
+        parameters = list(inspect.signature(apply).parameters.values())
     except ValueError:  # a builtin without a signature
-        pass
-    return apply
+        return apply
+    third = parameters[2] if len(parameters) > 2 else None
+    takes_state = third is not None and third.kind in (third.POSITIONAL_ONLY, third.POSITIONAL_OR_KEYWORD)
+    if third is not None and takes_state and (third.default is third.empty or third.name == "state"):
+        return apply
+    return lambda params, x, state: apply(params, x)
 
 
 def _vmapped(apply: Callable[..., Tree]) -> Callable[..., tuple[Tree, Tree]]:
@@ -295,13 +312,21 @@ def _checked_apply(name: str, check: Check | None, apply: Callable[..., Tree]) -
     return called
 
 
-def _checked_batch(name: str, check: Check | None, function: Callable[..., Any]) -> Callable[..., Any]:
+def _checked_batch(
+    name: str, check: Check | None, function: Callable[..., Any], returns: tuple[str, ...]
+) -> Callable[..., Any]:
     def called(params: Tree, xs: Tree, state: Tree = None, key: Any = None) -> Any:
         with at(name):
             one = example_spec(xs)
             if check is not None:
                 check(params, one)
-            ys, new, *pullback = function(params, xs, state, key)
+            result = function(params, xs, state, key)
+            if not isinstance(result, tuple) or len(result) != len(returns):
+                raise StructureError(
+                    f"expected ({', '.join(returns)}) from {'vjp' if len(returns) == 3 else 'forward'}, got "
+                    f"{describe(result)}. See pn.Layer for the contract."
+                )
+            ys, new, *pullback = result
             # Without arrays in it a state is whatever the caller writes for none: (), None or nested tuples.
             return (ys, new if jax.tree.leaves(new) else state, *pullback)
 

@@ -1,5 +1,6 @@
 """The loop of fit: chunk after chunk, epoch after epoch, until something ends it."""
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -17,18 +18,31 @@ from purenet.stopping import Best, Stopper
 from purenet.updates import Plan, TrainState, finish
 
 
-class EpochEnd(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class EpochEnd:
     """What a callback sees at the end of an epoch.
 
     Attributes:
       epoch: epochs done in this call of `fit`, from 1.
-      state: the run, as it now is.
-      history: what `FitResult.history` would be now.
+      state: the run, as it now is; a copy, so that a callback may only read.
+      numbers: this epoch's row of the history: "loss", the metrics, "val_loss", …
+      history: what `FitResult.history` would be now, put together when asked for.
+      log: what it is put together from.
+
+    Example:
+      >>> def report(end):
+      ...     print(end.epoch, end.numbers["loss"])
     """
 
     epoch: int
     state: TrainState
-    history: dict[str, np.ndarray]
+    numbers: dict[str, Any]
+    log: "_Log" = dataclasses.field(repr=False)
+
+    @property
+    def history(self) -> dict[str, np.ndarray]:
+        """The history until now."""
+        return self.log.history()
 
 
 Callback = Callable[[EpochEnd], bool | None]
@@ -68,6 +82,9 @@ class DivergedError(FloatingPointError):
         super().__init__(text)
         self.result = result
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.result)
+
 
 class Run(NamedTuple):
     """What stays the same through a run."""
@@ -95,11 +112,9 @@ class _Log:
         return {**by_epoch, "step_loss": np.concatenate([np.zeros(0, np.float32), *self.losses])}
 
 
-class _Piece(NamedTuple):
-    """A chunk's numbers on the host, and the run as it left it."""
+class _Numbers(NamedTuple):
+    """A chunk's numbers on the host."""
 
-    state: TrainState
-    stats: dict[str, Tree]
     losses: np.ndarray
     weights: np.ndarray
     finite: bool
@@ -113,15 +128,15 @@ def drive(run: Run, state: TrainState, epochs: int, bar: Bar) -> FitResult:
     stopped = "epochs"
     try:
         for epoch in range(1, epochs + 1):
-            pieces = []
-            for piece in _epoch(run, state, empty_stats, pace):
-                if not piece.finite:
-                    raise _diverged(state, piece.losses, epoch, _result(log, state, best, stopped))
-                state = piece.state
-                log.losses.append(piece.losses)
-                pieces.append(piece)
-                bar.advance(epoch, len(piece.losses), float(piece.losses[-1]))
-            log.rows.append({**_row(run, pieces), **run.validate(state)})
+            pieces, stats = [], empty_stats
+            for numbers, new, stats in _epoch(run, state, empty_stats, pace):  # noqa: B007 - the last stats count
+                if not numbers.finite:
+                    raise _diverged(state, numbers.losses, epoch, _result(log, state, best, stopped))
+                state = new
+                log.losses.append(numbers.losses)
+                pieces.append(numbers)
+                bar.advance(epoch, len(numbers.losses), float(numbers.losses[-1]))
+            log.rows.append({**_row(run, pieces, stats), **run.validate(state)})
             bar.close_epoch(log.rows[-1])
             if run.stopper is not None:
                 best = run.stopper.note(best, epoch, log.rows[-1], state)
@@ -136,14 +151,15 @@ def drive(run: Run, state: TrainState, epochs: int, bar: Bar) -> FitResult:
     return _result(log, state, best, stopped)
 
 
-def _epoch(run: Run, state: TrainState, stats: dict[str, Tree], pace: Pace) -> Iterator[_Piece]:
+def _epoch(
+    run: Run, state: TrainState, stats: dict[str, Tree], pace: Pace
+) -> Iterator[tuple[_Numbers, TrainState, dict[str, Tree]]]:
     """Gives the chunks of what is left of the epoch in which `state` stands."""
-    begin = state.step - state.step % run.plan.steps
-    left = run.plan.steps - int(state.step - begin)
+    left = run.plan.steps - int(state.step - state.begin)
     while left:
         started = time.perf_counter()
         count = min(pace.count, left)
-        chunk = run.chunks.run(state, stats, run.data, begin, count)
+        chunk = run.chunks.run(state, stats, run.data, count)
         losses = np.asarray(chunk.losses)[:count]  # waits for the chunk
         pace.note(count, time.perf_counter() - started)
         wrong = np.flatnonzero(~np.isfinite(losses))
@@ -151,14 +167,14 @@ def _epoch(run: Run, state: TrainState, stats: dict[str, Tree], pace: Pace) -> I
         first = run.plan.steps - left
         weights = run.plan.weights(first, count) if chunk.weights is None else np.asarray(chunk.weights)[:count]
         state, stats, left = chunk.state, chunk.stats, left - count
-        yield _Piece(state, stats, losses, weights, not len(wrong) and bool(chunk.finite))
+        yield _Numbers(losses, weights, not len(wrong) and bool(chunk.finite)), state, stats
 
 
-def _row(run: Run, pieces: list[_Piece]) -> dict[str, Any]:
+def _row(run: Run, pieces: list[_Numbers], stats: dict[str, Tree]) -> dict[str, Any]:
     """The numbers of an epoch; the mean over its updates is taken in float64."""
     losses = np.concatenate([piece.losses for piece in pieces]).astype(np.float64)
     weights = np.concatenate([piece.weights for piece in pieces]).astype(np.float64)
-    named = {name: np.asarray(value) for name, value in finish(run.measures, pieces[-1].stats).items()}
+    named = {name: np.asarray(value) for name, value in finish(run.measures, stats).items()}
     return {"loss": np.sum(losses * weights) / np.sum(weights), **named}
 
 
@@ -166,7 +182,8 @@ def _stop(callbacks: tuple[Callback, ...], epoch: int, state: TrainState, log: _
     """Calls every callback, and tells whether one wants to stop."""
     if not callbacks:
         return False
-    end = EpochEnd(epoch, state, log.history())
+    copy = jax.tree.map(lambda leaf: leaf, state)  # new dicts and tuples of the same arrays
+    end = EpochEnd(epoch, copy, dict(log.rows[-1]), log)
     return any([_called(callback, end) for callback in callbacks])  # noqa: C419 - all of them are called
 
 
@@ -195,7 +212,7 @@ def _diverged(state: TrainState, losses: np.ndarray, epoch: int, result: FitResu
     else:
         what, hint = (
             "parameters became nan or inf",
-            "The loss was finite, its gradient was not: a sqrt or log at 0? ",
+            "The loss was finite, its gradient was not: a sqrt or log at 0, in 16 bits Adam's eps? ",
         )
     if step == 1 and not np.isfinite(losses[-1]):
         hint = "No update had been made: look at the initialisation, the inputs and the loss. "

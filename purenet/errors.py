@@ -108,7 +108,7 @@ def expect_array(x: Any, what: str = "x") -> None:
         raise StructureError(f"expected {what} to be one array, got {describe(x)}. Pick one, or use jnp.asarray.")
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise StructureError(
-            f"expected {what} of floating dtype, got {x.dtype}. Convert it, such as {what}.astype(jnp.float32)."
+            f"expected {what} of floating dtype, got {x.dtype}. Convert the examples, such as x.astype(np.float32)."
         )
 
 
@@ -125,10 +125,41 @@ def expect_shape(x: Any, shape: tuple[int, ...], dtype: Any, what: str = "x") ->
 
 
 def expect_key(key: Any) -> None:
-    """Raises unless `key` is a JAX random key, typed or of the older uint32 kind."""
+    """Raises unless `key` is one JAX random key, typed or of the older uint32 kind (of 2 words, or 4 for rbg)."""
     typed = isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
-    if not typed and not (getattr(key, "dtype", None) == np.uint32 and np.ndim(key) == 1):
+    if not typed and not (getattr(key, "dtype", None) == np.uint32 and np.shape(key)[-1:] in ((2,), (4,))):
         raise StructureError(f"expected a JAX random key, got {describe(key)}. Make one with jax.random.key(0).")
+    if np.ndim(key) != (0 if typed else 1):
+        raise ShapeError(f"expected one random key, got {describe(key)}. Pass one of them, or use jax.vmap over keys.")
+
+
+def is_whole(value: Any) -> bool:
+    """Tells whether this is a whole number of Python's or NumPy's, and no truth value."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def expect_kept(leaf: Any) -> None:
+    """Raises if JAX would change the array's dtype silently, as it does to NumPy's float64 and int64."""
+    dtype = getattr(leaf, "dtype", None)
+    if isinstance(leaf, (np.ndarray, np.generic)) and jax.dtypes.canonicalize_dtype(dtype) != dtype:
+        kept = jax.dtypes.canonicalize_dtype(dtype)
+        raise StructureError(
+            f"expected arrays of a dtype that JAX keeps, got {describe(leaf)}, which it would turn into {kept}. "
+            f"Convert it with astype({str(kept)!r}), or the data with pn.data.check_data."
+        )
+
+
+def expect_like(what: str, tree: Any, made: Any, remedy: str) -> None:
+    """Raises unless `tree` has structure, shapes and dtypes of `made`, a tree of specs."""
+    wanted: Any = jax.tree.structure(made)
+    if jax.tree.structure(tree) != wanted:
+        raise StructureError(f"expected {what}, got another tree, {describe(tree)}. {remedy}")
+    for (path, expected), leaf in zip(jax.tree_util.tree_leaves_with_path(made), jax.tree.leaves(tree), strict=True):
+        if describe(leaf) != describe(expected):
+            place = jax.tree_util.keystr(path)
+            raise StructureError(
+                f"expected {what}, with {describe(expected)} at {place}, got {describe(leaf)} there. {remedy}"
+            )
 
 
 def refuse_maker(value: Any, kind: str, packages: tuple[str, ...], door: str) -> None:

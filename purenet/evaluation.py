@@ -66,17 +66,17 @@ def evaluate(
         batch = as_batch(check_data(data))
         n = len(jax.tree.leaves(batch)[0])
         plan = plan_epochs(n, None if batch_size is None else min(batch_size, n))
-        if loss is not None:
-            check_targets(net, loss, params, state, batch)
+        check_values(net, loss, params, state, batch)
         program = make_evaluation(net, loss, tuple(measures.items()), plan)
         summary = summarise(measures, *program(params, state, batch))
     return summary if loss is not None else {name: summary[name] for name in measures}
 
 
-def check_targets(net: Layer, loss: Loss, params: Tree, state: Tree, batch: Batch) -> None:
+def check_values(net: Layer, loss: Loss | None, params: Tree, state: Tree, batch: Batch) -> None:
     """Lets the loss look at the targets' values on the host, and refuses weights that are not positive."""
-    prediction = out_spec(net, params, example_spec(batch.xs), state)
-    loss.check_targets(prediction, jax.tree.map(np.asarray, batch.ys))
+    if loss is not None:
+        prediction = out_spec(net, params, example_spec(batch.xs), state)
+        loss.check_targets(prediction, jax.tree.map(np.asarray, batch.ys))
     if batch.weights is None:
         return
     wrong = np.flatnonzero(~(np.asarray(batch.weights) > 0))

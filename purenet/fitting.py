@@ -9,15 +9,15 @@ from purenet.chunks import make_chunks
 from purenet.contract import Layer, as_layer, example_spec
 from purenet.data import check_data
 from purenet.driving import Callback, FitResult, Run, drive
-from purenet.errors import by
-from purenet.evaluation import check_targets, make_evaluation, summarise
-from purenet.gradients import as_batch
+from purenet.errors import ShapeError, StructureError, by, describe
+from purenet.evaluation import check_values, make_evaluation, summarise
+from purenet.gradients import Batch, as_batch
 from purenet.losses.base import Loss, as_loss
 from purenet.metrics import Metric
 from purenet.pacing import Bar
 from purenet.stopping import make_stopper
 from purenet.training import train_state
-from purenet.updates import TrainState, as_measures, as_optimizer, expect_count, expect_state, plan_epochs
+from purenet.updates import Plan, TrainState, as_measures, as_optimizer, expect_count, expect_state, plan_epochs
 
 
 def fit(
@@ -34,7 +34,7 @@ def fit(
     gradient: str = "autodiff",
     callbacks: Sequence[Callback] = (),
     patience: int | None = None,
-    monitor: str = "val_loss",
+    monitor: str | None = None,
     state: TrainState | None = None,
     progress: bool | None = None,
 ) -> FitResult:
@@ -48,7 +48,7 @@ def fit(
       data: `(xs, ys)` or `(xs, ys, weights)`, arrays with the examples along the first axis; weights above 0.
       loss: one of `pn.losses`, or a function of one prediction and target.
       optimizer: an optax optimizer, such as `optax.adam(1e-3)`.
-      key: a JAX random key, the only source of randomness; needed unless `state` is given.
+      key: a JAX random key, the only source of randomness; a given `state` has its own.
       batch_size: examples per update; 1 for one at a time, None for all at once.
       epochs: passes over the data, 1 or more.
       validation: data of the same kind, measured after every epoch.
@@ -57,11 +57,11 @@ def fit(
       callbacks: functions of an `EpochEnd`, called in order after every epoch; one that returns True stops. To print
         beside the bar use `tqdm.tqdm.write`.
       patience: stop after so many epochs without a better `monitor`, and return the best epoch's params.
-      monitor: the name in the history that `patience` watches; lower is better for losses, and for metrics
-        what they say.
+      monitor: the name in the history that `patience` watches, "val_loss" unless told; lower is better for losses,
+        and for metrics what they say.
       state: a run to go on with, such as `result.train_state`, or one that begins with given parameters,
         `train_state(…, params=…)`; an epoch that was interrupted is finished
-        first, if data and batch_size are the same.
+        first, which takes the same data and batch_size, and its row of the history covers the rest of it.
       progress: whether to draw a progress bar; None draws one on a terminal.
 
     Returns:
@@ -88,13 +88,18 @@ def fit(
         batch = as_batch(check_data(data, "data"))
         plan = plan_epochs(len(jax.tree.leaves(batch)[0]), batch_size)
         stopper = make_stopper(patience, monitor, validation is not None, measures)
+        _expect_callbacks(callbacks)
         if state is None:
             state = train_state(net, optimizer, key, example_spec(batch.xs))
+        elif key is not None:
+            raise StructureError("expected a key or a state, got both. The state has a key of its own: leave key out.")
         expect_state(state)
-        check_targets(net, loss, state.params, state.state, batch)
+        _expect_room(state, plan, epochs)
+        check_values(net, loss, state.params, state.state, batch)
         chunks = make_chunks(net, loss, optimizer, gradient, tuple(measures.items()), plan)
         validate = _validation(net, loss, measures, validation, state, batch_size)
-        run = Run(chunks, plan, jax.device_put(batch), measures, validate, tuple(callbacks), stopper)
+        batch, state = _on_one_device(batch, state)
+        run = Run(chunks, plan, batch, measures, validate, tuple(callbacks), stopper)
         with Bar(epochs, plan.steps, progress) as bar:
             return drive(run, state, epochs, bar)
 
@@ -106,15 +111,46 @@ def _validation(
     if data is None:
         return lambda state: {}
     batch = as_batch(check_data(data, "validation"))
-    check_targets(net, loss, state.params, state.state, batch)
+    check_values(net, loss, state.params, state.state, batch)
     n = len(jax.tree.leaves(batch)[0])
     program = make_evaluation(
         net, loss, tuple(measures.items()), plan_epochs(n, None if batch_size is None else min(batch_size, n))
     )
-    on_device = jax.device_put(batch)
 
     def validate(state: TrainState) -> dict[str, Any]:
-        values = summarise(measures, *program(state.params, state.state, on_device))
+        values = summarise(measures, *program(state.params, state.state, batch))
         return {f"val_{name}": value for name, value in values.items()}
 
     return validate
+
+
+def _expect_callbacks(callbacks: Any) -> None:
+    if not isinstance(callbacks, (list, tuple)) or not all(callable(callback) for callback in callbacks):
+        raise StructureError(
+            f"expected callbacks to be a list of functions of an EpochEnd, got {describe(callbacks)}. "
+            "Such as callbacks=[report]."
+        )
+
+
+def _expect_room(state: TrainState, plan: Plan, epochs: int) -> None:
+    """Refuses a state that stands in an epoch of other length, and more steps than int32 counts."""
+    inside = int(state.step) - int(state.begin)
+    if not 0 <= inside < plan.steps:
+        raise ShapeError(
+            f"expected a state at most {plan.steps - 1} updates into an epoch of {plan.steps}, got one {inside} "
+            "updates into an interrupted epoch. Pass the data and batch_size that it was interrupted with."
+        )
+    if int(state.step) + epochs * plan.steps > 2**31 - 1:
+        raise ShapeError(
+            f"expected at most 2147483647 updates in all, got {int(state.step)} done and {epochs * plan.steps} to "
+            "come. Lower epochs, or begin again from these params with pn.train_state(…, params=…)."
+        )
+
+
+def _on_one_device(batch: Batch, state: TrainState) -> tuple[Batch, TrainState]:
+    """Puts data and run where the data are; placed alike from the first chunk on, they compile one program."""
+    places = {device for leaf in jax.tree.leaves(batch) for device in leaf.devices()}
+    if len(places) > 1:
+        return batch, state  # spread on purpose
+    moved: tuple[Batch, TrainState] = jax.device_put((batch, state), places.pop())
+    return moved

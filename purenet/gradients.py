@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from purenet.contract import Layer, Tree, as_layer
-from purenet.errors import ShapeError, StructureError, by, describe, expect_key
+from purenet.errors import ShapeError, StructureError, by, describe, expect_kept, expect_key
 from purenet.losses.base import Loss, as_loss
+from purenet.metrics.base import summing
 
 MODES = ("autodiff", "backprop")
 
@@ -137,6 +138,8 @@ def per_example_grad(net: Any, loss: Any) -> Gradient:
     def run(params: Tree, state: Tree, batch: Any, key: Any = None) -> tuple[tuple[jax.Array, Tree], Tree]:
         with by("per_example_grad"):
             xs, ys, weights = as_batch(batch)
+            if key is not None:
+                expect_key(key)
             keys = None if key is None else jax.random.split(key, len(jax.tree.leaves(xs)[0]))
             axes = (None, None, 0, 0, None if weights is None else 0, None if key is None else 0)
             values, grads = jax.vmap(jax.value_and_grad(value), axes)(params, state, xs, ys, weights, keys)
@@ -168,11 +171,17 @@ def objective(net: Layer, loss: Loss, params: Tree, state: Tree, batch: Batch, k
 
 
 def mean_loss(losses: jax.Array, weights: jax.Array | None) -> jax.Array:
-    """The weighted mean Σwl/Σw of losses of shape (B,)."""
+    """The weighted mean Σwl/Σw of losses of shape (B,), in their dtype."""
     if weights is None:
         return jnp.mean(losses)
-    weights = weights.astype(losses.dtype)
-    return jnp.sum(weights * losses) / jnp.sum(weights)
+    shares = shares_of(weights, losses.dtype)
+    return jnp.sum(shares * losses.astype(shares.dtype)).astype(losses.dtype)
+
+
+def shares_of(weights: jax.Array, dtype: Any) -> jax.Array:
+    """Each weight's share w/Σw, in 32 bits or more: 16 bits count only to 2,048 and end at 65,504."""
+    wide = weights.astype(summing(weights.dtype, dtype))
+    return wide / jnp.sum(wide)
 
 
 def as_batch(batch: Any) -> Batch:
@@ -199,6 +208,7 @@ def as_batch(batch: Any) -> Batch:
     for leaf in leaves:
         if not hasattr(leaf, "dtype"):
             raise StructureError(f"expected a batch of arrays, got {describe(leaf)} in it. Use jnp.asarray.")
+        expect_kept(leaf)
     shapes = [jnp.shape(leaf) for leaf in leaves]
     if () in shapes or len({shape[0] for shape in shapes}) != 1:
         raise ShapeError(
@@ -212,18 +222,7 @@ def as_batch(batch: Any) -> Batch:
             f"expected weights to be one floating number per example, got {describe(weights)}. "
             "Give an array of shape (B,)."
         )
-    return Batch(*jax.tree.map(_as_jax, (xs, ys, weights)))
-
-
-def _as_jax(leaf: Any) -> jax.Array:
-    """Makes a JAX array of a NumPy one whose dtype JAX keeps."""
-    kept = jax.dtypes.canonicalize_dtype(leaf.dtype)
-    if kept != leaf.dtype:
-        raise StructureError(
-            f"expected arrays of a dtype that JAX keeps, got {describe(leaf)}, which it would turn into {kept}. "
-            f"Convert it with astype({str(kept)!r}), or the data with pn.data.check_data."
-        )
-    return jnp.asarray(leaf)
+    return Batch(*jax.tree.map(jnp.asarray, (xs, ys, weights)))
 
 
 def _autodiff(net: Layer, loss: Loss, params: Tree, state: Tree, batch: Batch, key: Any) -> tuple[Evaluation, Tree]:
@@ -238,12 +237,14 @@ def _autodiff(net: Layer, loss: Loss, params: Tree, state: Tree, batch: Batch, k
 def _by_hand(net: Layer, loss: Loss, params: Tree, state: Tree, batch: Batch, key: Any) -> tuple[Evaluation, Tree]:
     predictions, state, pullback = net.vjp(params, batch.xs, state, key)
     losses = jax.vmap(loss.value)(predictions, batch.ys)
-    weights = jnp.ones_like(losses) if batch.weights is None else batch.weights.astype(losses.dtype)
-    shares = weights / jnp.sum(weights)
-    deltas = jax.tree.map(
-        lambda delta: delta * jnp.reshape(shares, (-1, *[1] * (delta.ndim - 1))).astype(delta.dtype),
-        jax.vmap(loss.grad)(predictions, batch.ys),
-    )
+    deltas = jax.vmap(loss.grad)(predictions, batch.ys)
+    if batch.weights is None:
+        deltas = jax.tree.map(lambda delta: delta * (1 / len(losses)), deltas)
+    else:
+        shares = shares_of(batch.weights, losses.dtype)
+        deltas = jax.tree.map(
+            lambda delta: delta * jnp.reshape(shares, (-1, *[1] * (delta.ndim - 1))).astype(delta.dtype), deltas
+        )
     grads, _ = pullback(deltas)
     return Evaluation(mean_loss(losses, batch.weights), state, predictions), grads
 
@@ -258,4 +259,5 @@ def _named(name: str, net: Any, loss: Any, mode: str) -> Gradient:
             result, grads = run(params, state, batch, key)
         return (result.value, result.state), grads
 
+    gradient.__name__ = gradient.__qualname__ = name
     return gradient

@@ -33,10 +33,15 @@ class Stopper(NamedTuple):
         return best
 
 
-def make_stopper(patience: int | None, monitor: str, validated: bool, measures: Mapping[str, Metric]) -> Stopper | None:
+def make_stopper(
+    patience: int | None, monitor: str | None, validated: bool, measures: Mapping[str, Metric]
+) -> Stopper | None:
     """Makes what watches `monitor`, after checking that the history will have it and which way is better."""
     if patience is None:
+        if monitor is not None:
+            raise ShapeError(f"expected patience with monitor={monitor!r}, got none. Such as patience=3.")
         return None
+    monitor = monitor or "val_loss"
     expect_count("patience", patience)
     better = {"loss": "lower", **{name: metric.better for name, metric in measures.items()}}
     if validated:

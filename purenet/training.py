@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from purenet.contract import Spec, Tree, as_layer
-from purenet.errors import StructureError, by, describe
+from purenet.errors import by, expect_like
 from purenet.gradients import Batch, as_batch
 from purenet.metrics import Metric
 from purenet.metrics.base import summing
@@ -69,10 +69,11 @@ def train_state(
         else:
             made = jax.eval_shape(lambda key: net.init(key, spec), init_key)
             state = made[1] if state is None and not jax.tree.leaves(made[1]) else state
-            params = _expect_like("params", params, made[0])
-            state = _expect_like("state", state, made[1])
-        opt_state = jax.tree.map(_strong, optimizer.init(params))
-    return TrainState(params, state, opt_state, jnp.zeros((), jnp.int32), key)
+            expect_like("params of this network", params, made[0], "Pass what its init made.")
+            expect_like("state of this network", state, made[1], "Pass what its init made.")
+        # Strong types, which leaves have after the first update, so that nothing is traced twice.
+        params, state, opt_state = jax.tree.map(_strong, (params, state, optimizer.init(params)))
+    return TrainState(params, state, opt_state, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32), key)
 
 
 def steps_per_epoch(n: int, batch_size: int | None = None) -> int:
@@ -245,23 +246,5 @@ def _epoch(
 
 
 def _strong(leaf: Any) -> Any:
-    """Gives a leaf the strong type that it has after the first update, so that nothing is traced twice."""
     leaf = jnp.asarray(leaf)
     return leaf if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else jax.lax.convert_element_type(leaf, leaf.dtype)
-
-
-def _expect_like(what: str, tree: Tree, made: Tree) -> Tree:
-    """Gives a tree of JAX arrays, after refusing one that is not what the network's init makes."""
-    shown = jax.tree.map(describe, made)
-    wanted: Any = jax.tree.structure(made)
-    if jax.tree.structure(tree) != wanted:
-        raise StructureError(
-            f"expected {what} of this network, {shown}, got {describe(tree)}. Pass what this network's init made."
-        )
-    for (path, expected), leaf in zip(jax.tree_util.tree_leaves_with_path(made), jax.tree.leaves(tree), strict=True):
-        if describe(leaf) != describe(expected):
-            raise StructureError(
-                f"expected {what}{jax.tree_util.keystr(path)} to be {describe(expected)}, got {describe(leaf)}. "
-                "Pass what this network's init made."
-            )
-    return jax.tree.map(jnp.asarray, tree)

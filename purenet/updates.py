@@ -1,5 +1,6 @@
 """What every kind of training shares: the state of a run, the update, and the plan of an epoch."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -9,7 +10,7 @@ import numpy as np
 import optax
 
 from purenet.contract import Tree, as_layer
-from purenet.errors import ShapeError, StructureError, describe
+from purenet.errors import ShapeError, StructureError, describe, expect_like, is_whole
 from purenet.gradients import Batch, Evaluation, differentiate, objective
 from purenet.losses.base import as_loss
 from purenet.metrics import Metric, as_metric
@@ -26,13 +27,15 @@ class TrainState(NamedTuple):
       state: what the network learns without gradients.
       opt_state: the optimizer's.
       step: updates made so far, an int32 scalar.
-      key: the run's key. It never changes: every use folds in a stream's name and the step.
+      begin: the step at which the epoch under way began; equal to `step` between epochs.
+      key: the run's key. It never changes: every use folds in a stream's name and a step.
     """
 
     params: Tree
     state: Tree
     opt_state: Tree
     step: jax.Array
+    begin: jax.Array
     key: jax.Array
 
 
@@ -91,6 +94,7 @@ def make_update(net: Any, loss: Any, optimizer: Any, gradient: str, measures: Ma
     """Makes the update: the gradient of a mini-batch's mean loss, then the optimizer."""
     net, loss, optimizer = as_layer(net), as_loss(loss), as_optimizer(optimizer)
     run = differentiate(net, loss, gradient)
+    taken = _taken(optimizer.update)
 
     def update(state: TrainState, batch: Batch) -> tuple[TrainState, Result]:
         _expect_opt_state(state, optimizer)
@@ -100,11 +104,15 @@ def make_update(net: Any, loss: Any, optimizer: Any, gradient: str, measures: Ma
         def value_fn(params: Tree) -> jax.Array:
             return objective(net, loss, params, state.state, batch, key).value
 
-        updates, opt_state = optimizer.update(
-            grads, state.opt_state, state.params, value=evaluation.value, grad=grads, value_fn=value_fn
-        )
+        def grad_fn(params: Tree, *_: Any) -> Tree:
+            return run(params, state.state, batch, key)[1]
+
+        given = {"value": evaluation.value, "grad": grads, "value_fn": value_fn, "obj_fn": value_fn, "grad_fn": grad_fn}
+        extra = {name: given[name] for name in taken}
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params, **extra)
         params = optax.apply_updates(state.params, updates)
-        new = TrainState(params, evaluation.state, opt_state, state.step + 1, state.key)
+        step = state.step + 1
+        new = TrainState(params, evaluation.state, opt_state, step, step, state.key)
         return new, _result(evaluation, batch, measures)
 
     return update
@@ -192,19 +200,28 @@ def as_measures(metrics: Mapping[str, Any] | None) -> dict[str, Metric]:
 
 
 def as_optimizer(optimizer: Any) -> optax.GradientTransformationExtraArgs:
-    """Takes an optax optimizer; those that do not ask for the loss value or function are not given them."""
+    """Takes an optax optimizer, or an object with `init` and `update` such as `optax.MultiSteps`."""
     if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
         raise StructureError(
             f"expected an optax optimizer, got {describe(optimizer)}. Call the factory, such as optax.adam(1e-3)."
         )
     if not isinstance(optimizer, optax.GradientTransformation):
-        optimizer = optax.GradientTransformation(optimizer.init, optimizer.update)
+        return optax.GradientTransformationExtraArgs(optimizer.init, optimizer.update)
     return optax.with_extra_args_support(optimizer)
+
+
+def _taken(update: Callable[..., Any]) -> list[str]:
+    """Names what training can tell an optimizer and this one takes: the loss, its gradient, and both as functions."""
+    parameters = inspect.signature(update).parameters.values()
+    names = {parameter.name for parameter in parameters}
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        names |= {"value", "grad", "value_fn"}  # line searches refuse the others
+    return [name for name in ("value", "grad", "value_fn", "obj_fn", "grad_fn") if name in names]
 
 
 def expect_count(what: str, value: Any) -> None:
     """Raises unless `value` is a whole number of 1 or more."""
-    if isinstance(value, bool) or not isinstance(value, int):
+    if not is_whole(value):
         raise StructureError(f"expected {what} to be a whole number, got {value!r}. Give an int of 1 or more.")
     if value < 1:
         raise ShapeError(f"expected {what} of 1 or more, got {value}. Give an int of 1 or more.")
@@ -227,9 +244,10 @@ def expect_state(state: Any) -> None:
 
 
 def _expect_opt_state(state: TrainState, optimizer: optax.GradientTransformationExtraArgs) -> None:
-    expected: Any = jax.tree.structure(jax.eval_shape(optimizer.init, state.params))
-    if jax.tree.structure(state.opt_state) != expected:
-        raise StructureError(
-            "expected the opt_state of this optimizer for these params, got another tree. "
-            "Make it with pn.train_state(net, optimizer, key, spec) and this very optimizer."
-        )
+    made = jax.eval_shape(optimizer.init, state.params)
+    expect_like(
+        "the opt_state of this optimizer for these params",
+        state.opt_state,
+        made,
+        "Make it with pn.train_state(net, optimizer, key, spec) and this very optimizer.",
+    )

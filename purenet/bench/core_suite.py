@@ -149,10 +149,10 @@ def _chunks(work: Work) -> Callable[[], Any]:
     def call() -> Any:
         state, last = work.start, None
         for _ in range(work.case.epochs):
-            begin, left = state.step, work.plan.steps
+            left = work.plan.steps
             while left:
                 count = min(left, chunks.longest)
-                chunk = jax.block_until_ready(chunks.run(state, {}, work.data, begin, count))
+                chunk = jax.block_until_ready(chunks.run(state, {}, work.data, count))
                 state, last, left = chunk.state, chunk.losses[count - 1], left - count
         return last
 

@@ -41,7 +41,7 @@ def check_parts(parts: Sequence[Layer]) -> Check:
 
 def states_of(parts: Sequence[Layer], state: Tree) -> tuple[Tree, ...]:
     """Gives each part's state; None, or () for a network without state, reaches every part as None."""
-    if state is None or state == ():
+    if state is None or (isinstance(state, tuple) and not state):
         return (None,) * len(parts)
     expect_parts("state", state, parts)
     return tuple(state)

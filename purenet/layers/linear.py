@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from purenet.contract import Layer, Spec, Tree, layer
-from purenet.errors import ShapeError, StructureError, describe, expect_array, expect_key, expect_shape
+from purenet.errors import ShapeError, StructureError, describe, expect_array, expect_key, expect_shape, is_whole
 
 Initializer = Callable[..., jax.Array]
 
@@ -51,7 +51,7 @@ def dense(
       >>> net.apply(params, jax.numpy.zeros(2)).tolist()
       [0.0, 0.0, 0.0]
     """
-    if isinstance(features, bool) or not isinstance(features, int):
+    if not is_whole(features):
         raise StructureError(f"dense: expected features to be a whole number, got {features!r}. Give an int.")
     if features < 1:
         raise ShapeError(f"dense: expected features of 1 or more, got {features}. Give the number of outputs.")
@@ -110,4 +110,9 @@ def _checked_params(params: Tree, features: int, bias: bool) -> jax.Array:
                 "Pass the params that this network's init made."
             )
     kernel: jax.Array = params["kernel"]
+    if bias and params["bias"].dtype != kernel.dtype:
+        raise StructureError(
+            f"expected params['bias'] of dtype {kernel.dtype}, that of the kernel, got {params['bias'].dtype}. "
+            "Cast all parameters to one dtype."
+        )
     return kernel

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from purenet.contract import Layer, Spec, Tree, layer
 from purenet.contract import reshape as reshaped
-from purenet.errors import ShapeError, StructureError, describe
+from purenet.errors import ShapeError, StructureError, describe, is_whole
 
 
 def _rearranging(name: str, shape: tuple[int, ...], doc: str | None = None) -> Layer:
@@ -52,9 +52,10 @@ def reshape(shape: int | Sequence[int]) -> Layer:
       >>> pn.reshape((2, 2)).apply((), jnp.arange(4)).tolist()
       [[0, 1], [2, 3]]
     """
-    sizes = (shape,) if isinstance(shape, int) else tuple(shape)
-    if any(isinstance(size, bool) or not isinstance(size, int) for size in sizes):
+    given = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
+    if not all(is_whole(size) for size in given):
         raise StructureError(f"reshape: expected sizes that are whole numbers, got {shape!r}. Give ints.")
+    sizes = tuple(int(size) for size in given)
     if any(size < -1 for size in sizes) or sizes.count(-1) > 1:
         raise ShapeError(
             f"reshape: expected sizes of 0 or more and at most one -1, got {shape!r}. "

@@ -1,8 +1,9 @@
 """What a loss is: a value of one example's prediction and target, and its gradient derived by hand."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -43,6 +44,13 @@ class Loss:
     def __repr__(self) -> str:
         return self.name
 
+    def __call__(self, *args: Any) -> NoReturn:
+        """Raises: a loss is a pair of functions, and the message names them."""
+        raise StructureError(
+            f"{self.name}: expected a call of one of its functions, got one of the loss itself. Use "
+            f"{self.name}.value(prediction, target) or {self.name}.grad(prediction, target) on one example."
+        )
+
 
 def loss(
     value: Callable[[Tree, Tree], jax.Array],
@@ -82,13 +90,20 @@ def loss(
         with at(name):
             if check is not None:
                 check(spec_of(prediction), spec_of(target))
-            number = value(prediction, target)
+            number: Any = value(prediction, target)
+            if not hasattr(number, "dtype") and not isinstance(number, float):
+                raise StructureError(f"expected a loss of one number, got {describe(number)}. Return a scalar array.")
             if jnp.shape(number) != ():
                 raise ShapeError(
                     f"expected a loss of one number per example, got shape {jnp.shape(number)}. "
                     "Sum or average over the outputs."
                 )
-            return number
+            if not jnp.issubdtype(jnp.result_type(number), jnp.floating):
+                raise StructureError(
+                    f"expected a loss of floating dtype, got {jnp.result_type(number)}. It would have no gradient."
+                )
+            scalar: jax.Array = number
+            return scalar
 
     def checked_grad(prediction: Tree, target: Tree) -> Tree:
         if grad is None:
@@ -131,7 +146,12 @@ def as_loss(value: Any) -> Loss:
             f"expected a loss or a function of prediction and target, got {describe(value)}. Give one of pn.losses."
         )
     refuse_maker(value, "loss", ("purenet.losses.",), "pn.losses")
-    return loss(value)
+    return _loss_of(value)
+
+
+@functools.lru_cache(maxsize=64)  # one loss a function, so that nothing compiled for it is compiled again
+def _loss_of(function: Callable[[Tree, Tree], jax.Array]) -> Loss:
+    return loss(function)
 
 
 def expect_alike(prediction: Spec, target: Spec) -> None:
@@ -147,7 +167,7 @@ def expect_alike(prediction: Spec, target: Spec) -> None:
     if target.dtype != prediction.dtype:
         raise StructureError(
             f"expected target of dtype {np.dtype(prediction.dtype)}, that of the prediction, got {target.dtype}. "
-            f"Convert it: target.astype({np.dtype(prediction.dtype)!s})."
+            f"Convert it: target.astype({str(prediction.dtype)!r})."
         )
 
 

@@ -157,7 +157,7 @@ def expect_classes(prediction: Spec, target: Spec) -> None:
         if target.shape == prediction.shape:
             raise StructureError(
                 f"expected one-hot targets of dtype {np.dtype(prediction.dtype)}, that of the prediction, got "
-                f"{target.dtype}. Convert them, target.astype({np.dtype(prediction.dtype)!s}), or pass integer labels."
+                f"{target.dtype}. Convert them, target.astype({str(prediction.dtype)!r}), or pass integer labels."
             )
         if target.shape != ():
             raise ShapeError(

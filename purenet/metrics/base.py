@@ -1,6 +1,7 @@
 """What a metric is: sums over a mini-batch, added up, and finished once at the end."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -146,13 +147,16 @@ def as_metric(value: Any) -> Metric:
             f"expected a metric, a loss or a function of prediction and target, got {describe(value)}. "
             "Give one of pn.metrics or pn.losses."
         )
-    one = as_loss(value)
+    return _mean_of(as_loss(value), "lower" if isinstance(value, Loss) else None)
 
+
+@functools.lru_cache(maxsize=64)  # one metric a loss, so that nothing compiled for it is compiled again
+def _mean_of(one: Loss, better: str | None) -> Metric:
     def measure(predictions: Tree, targets: Tree, weights: Any) -> Tree:
         losses = jax.vmap(one.value)(predictions, targets)
         return total(losses, weights)
 
-    made = metric(measure, mean, name="mean", better="lower" if isinstance(value, Loss) else None)
+    made = metric(measure, mean, name="mean", better=better)
     made = dataclasses.replace(made, name=one.name)  # in messages the loss gives its name itself
     object.__setattr__(made, "__doc__", one.__doc__)
     return made

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from purenet.contract import Spec
-from purenet.errors import ShapeError, StructureError, describe
+from purenet.errors import ShapeError, StructureError, describe, is_whole
 from purenet.losses.base import expect_prediction
 from purenet.losses.guards import is_distribution, is_label
 from purenet.metrics.base import Metric, mean, metric, summing, total
@@ -104,7 +104,7 @@ def top_k(k: int = 5) -> Metric:
       >>> float(top.finish(top.measure(jnp.array([[3.0, 2.0, 1.0], [3.0, 2.0, 1.0]]), jnp.array([1, 2]))))
       0.5
     """
-    if isinstance(k, bool) or not isinstance(k, int):
+    if not is_whole(k):
         raise StructureError(f"top_k: expected k to be a whole number, got {k!r}. Give an int.")
     if k < 1:
         raise ShapeError(f"top_k: expected k of 1 or more, got {k}. Give the number of guesses.")

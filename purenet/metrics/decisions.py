@@ -167,7 +167,7 @@ def _make(name: str, score: Callable[..., jax.Array], average: str | None, thres
         return jnp.mean(scores) if average == "macro" else scores
 
     check = _expect_decisions if average == "binary" else expect_class_scores
-    return metric(measure, finish, name=name, better="higher", check=check)
+    return metric(measure, finish, name=name, better=None if average is None else "higher", check=check)
 
 
 def _count(predicted: jax.Array, actual: jax.Array, weights: jax.Array | None) -> Stats:

@@ -64,6 +64,15 @@ def test_plain_functions_are_layers(key):
     chex.assert_trees_all_close(net.apply(params, x), jnp.sin(x @ params[0]["kernel"])[::-1])
 
 
+def test_options_of_a_users_function_are_not_its_state():
+    def norm(params, x, axis=-1):
+        return x / jnp.sum(x, axis=axis, keepdims=True)
+
+    xs = jnp.ones((2, 3, 4))
+    chex.assert_trees_all_close(pn.layer(norm).forward((), xs, (), None)[0], xs / 4)
+    chex.assert_trees_all_close(pn.layer(norm).apply((), xs[0]), xs[0] / 4)
+
+
 def test_layers_are_static_arguments_of_jit():
     run = jax.jit(lambda net, params, x: net.apply(params, x))
     chex.assert_trees_all_close(run(NET, PARAMS, jnp.ones((2, 3))), NET.apply(PARAMS, jnp.ones((2, 3))))
@@ -130,7 +139,7 @@ BAD = {
         lambda: NET.apply(PARAMS, jnp.ones((2, 3), jnp.int32)),
         TypeError,
         "serial[1].residual[0].serial[0].dense: expected x of floating dtype, got int32. "
-        "Convert it, such as x.astype(jnp.float32).",
+        "Convert the examples, such as x.astype(np.float32).",
     ),
     "another dtype": (
         lambda: NET.apply(PARAMS, jnp.ones((2, 3), jnp.bfloat16)),
@@ -141,8 +150,8 @@ BAD = {
     "a NumPy float64": (
         lambda: NET.apply(PARAMS, np.ones((2, 3))),
         TypeError,
-        "serial[1].residual[0].serial[0].dense: expected x of dtype float32, that of the parameters, got float64. "
-        "Cast x or the parameters with astype.",
+        "serial: expected arrays of a dtype that JAX keeps, got float64 of shape (2, 3), which it would turn into "
+        "float32. Convert it with astype('float32'), or the data with pn.data.check_data.",
     ),
     "a list": (
         lambda: pn.relu.apply((), [1.0, 2.0]),
@@ -270,7 +279,7 @@ BAD = {
     "a spec of floats": (
         lambda: pn.spec((2.5,)),
         TypeError,
-        "spec: expected sizes that are whole numbers, got (2.5,). Give the shape of one example.",
+        "spec: expected sizes that are whole numbers, got 2.5. Give the shape of one example.",
     ),
     "a spec that JAX would round": (
         lambda: pn.spec(3, jnp.float64),
@@ -282,6 +291,29 @@ BAD = {
         lambda: pn.layer(None),
         TypeError,
         "layer: expected apply to be a function, got None. See pn.Layer for the contract.",
+    ),
+    "a forward without state": (
+        lambda: pn.layer(square, forward=lambda p, xs, s, k: xs).forward((), jnp.ones((2, 2)), (), None),
+        TypeError,
+        "square: expected (ys, state) from forward, got float32 of shape (2, 2). See pn.Layer for the contract.",
+    ),
+    "a layer called": (
+        lambda: pn.relu(jnp.ones(2)),
+        TypeError,
+        "relu: expected a call of one of its functions, got one of the layer itself. Use the layer as it is in a "
+        "network, and on an example net.apply(params, x).",
+    ),
+    "a loss called": (
+        lambda: pn.losses.hinge(jnp.ones(2), jnp.ones(2)),
+        TypeError,
+        "hinge: expected a call of one of its functions, got one of the loss itself. Use hinge.value(prediction, "
+        "target) or hinge.grad(prediction, target) on one example.",
+    ),
+    "a bias of another dtype": (
+        lambda: pn.dense(3).apply({"kernel": jnp.ones((2, 3)), "bias": jnp.ones(3, jnp.bfloat16)}, jnp.ones(2)),
+        TypeError,
+        "dense: expected params['bias'] of dtype float32, that of the kernel, got bfloat16. "
+        "Cast all parameters to one dtype.",
     ),
     "an init without state": (
         lambda: pn.layer(square, init=lambda key, spec: {"w": 1}).init(None, pn.spec(1)),

@@ -1,5 +1,6 @@
 """fit: the same updates as train, and around them checks, stopping, callbacks and plain words when it diverges."""
 
+import pickle
 import re
 
 import chex
@@ -147,11 +148,33 @@ def test_ctrl_c_within_an_epoch_resumes_to_the_same_bits(monkeypatch):
         broken = fit(epochs=3)
     assert (broken.stopped, int(broken.train_state.step), len(broken.history["loss"])) == ("interrupt", 10, 1)
     assert len(broken.history["step_loss"]) == 10
-    rest = fit(epochs=2, state=broken.train_state)
+    rest = fit(epochs=2, state=broken.train_state, key=None)
     whole = fit(epochs=3)
     chex.assert_trees_all_equal(rest.train_state, whole.train_state)
     steps = np.concatenate([broken.history["step_loss"], rest.history["step_loss"]])
     np.testing.assert_array_equal(steps, whole.history["step_loss"])
+
+
+def test_a_run_goes_on_with_another_batch_size():
+    first = fit(epochs=1, batch_size=1)
+    second = fit(epochs=1, batch_size=7, state=first.train_state, key=None)
+    assert int(second.train_state.step) == 50 + 8
+    run = jax.jit(pn.train(NET, LOSS, ADAM, batch_size=7))
+    final, _ = run(first.train_state, jax.tree.map(jnp.asarray, data()))
+    chex.assert_trees_all_close(second.params, final.params, rtol=1e-4, atol=1e-6)
+
+
+def test_callbacks_cannot_change_the_run():
+    def spoil(end):
+        end.state.params[0]["kernel"] = jnp.zeros(())
+
+    chex.assert_trees_all_equal(fit(callbacks=[spoil]).params, fit().params)
+
+
+def test_a_diverged_error_survives_pickling():
+    error = pn.DivergedError("so", fit(epochs=1)._replace(train_state=None))
+    again = pickle.loads(pickle.dumps(error))
+    assert (str(again), again.result.stopped) == ("so", "epochs")
 
 
 def test_weights_train_and_validate():
@@ -232,9 +255,14 @@ def test_a_gradient_that_is_nan_under_a_finite_loss_says_so():
         pn.DivergedError,
         "fit: the parameters became nan or inf at step 1, epoch 1 "
         "(learning rate unknown: optax.inject_hyperparams would show it). "
-        f"The loss was finite, its gradient was not: a sqrt or log at 0? {TRY}",
+        f"The loss was finite, its gradient was not: a sqrt or log at 0, in 16 bits Adam's eps? {TRY}",
     ):
         fit(loss=root, epochs=1)
+
+
+def interrupted(inside, begin=0):
+    state = pn.train_state(NET, ADAM, jax.random.key(0), pn.spec(2))
+    return state._replace(begin=jnp.int32(begin), step=jnp.int32(begin + inside))
 
 
 XS, LABELS = data()
@@ -331,10 +359,55 @@ BAD = {
         "Leave those examples out, such as xs[weights > 0].",
     ),
     "another network's state": (
-        lambda: fit(net=pn.dense(3), state=fit(epochs=1).train_state),
+        lambda: fit(net=pn.dense(3), key=None, state=fit(epochs=1).train_state),
         TypeError,
         "dense: expected params to be a dict of ['bias', 'kernel'], got a tuple of 4. "
         "Pass the params that this network's init made.",
+    ),
+    "a key and a state": (
+        lambda: fit(state=fit(epochs=1).train_state),
+        TypeError,
+        "fit: expected a key or a state, got both. The state has a key of its own: leave key out.",
+    ),
+    "a state that is none": (
+        lambda: fit(state=fit(epochs=1), key=None),
+        TypeError,
+        "fit: expected a TrainState, got a FitResult of 6. Make it with pn.train_state(net, optimizer, key, spec).",
+    ),
+    "an interrupted epoch of another length": (
+        lambda: fit(state=interrupted(5), key=None, batch_size=10),
+        ValueError,
+        "fit: expected a state at most 4 updates into an epoch of 5, got one 5 updates into an interrupted epoch. "
+        "Pass the data and batch_size that it was interrupted with.",
+    ),
+    "more updates than int32 counts": (
+        lambda: fit(state=interrupted(0, 2**31 - 3), key=None),
+        ValueError,
+        "fit: expected at most 2147483647 updates in all, got 2147483645 done and 21 to come. "
+        "Lower epochs, or begin again from these params with pn.train_state(…, params=…).",
+    ),
+    "a callback alone": (
+        lambda: fit(callbacks=print),
+        TypeError,
+        "fit: expected callbacks to be a list of functions of an EpochEnd, got a builtin_function_or_method. "
+        "Such as callbacks=[report].",
+    ),
+    "monitor without patience": (
+        lambda: fit(monitor="loss"),
+        ValueError,
+        "fit: expected patience with monitor='loss', got none. Such as patience=3.",
+    ),
+    "patience on many numbers": (
+        lambda: fit(metrics={"p": pn.metrics.precision(None)}, patience=1, monitor="p"),
+        ValueError,
+        "fit: expected monitor to be one of ['loss'], got 'p'. Pass validation=(xs, ys) for the val_ ones. "
+        "Choose one of them.",
+    ),
+    "negative weights for a metric alone": (
+        lambda: pn.evaluate(NET, fit(epochs=1).params, (*data(), -np.ones(50, np.float32)), metrics=METRICS),
+        ValueError,
+        "evaluate: expected weights above 0, got -1.0 at index 0 (50 such). "
+        "Leave those examples out, such as xs[weights > 0].",
     ),
     "nothing to evaluate": (
         lambda: pn.evaluate(NET, fit(epochs=1).params, data()),

@@ -44,6 +44,19 @@ def test_weights_make_the_weighted_mean(x64, rng, key):
     chex.assert_trees_all_close(weighted, repeated, rtol=1e-12)
 
 
+@pytest.mark.parametrize("run", [pn.value_and_grad, pn.backprop])
+@pytest.mark.parametrize("weight", [None, 1e-8, 1.0, 1e30])
+def test_sixteen_bits_count_any_number_of_examples(run, weight):
+    """Σw of 70,000 weights of 1 would overflow float16."""
+    xs = jnp.full((70_000, 1), 2.0, jnp.float16)
+    batch = (xs, jnp.zeros_like(xs)) if weight is None else (xs, jnp.zeros_like(xs), jnp.full(70_000, weight))
+    (value, _), grads = run(pn.dense(1, bias=False), pn.losses.half_squared_error)(
+        {"kernel": jnp.ones((1, 1), jnp.float16)}, (), batch
+    )
+    np.testing.assert_allclose(np.float32(value), 2.0, rtol=1e-3)
+    np.testing.assert_allclose(np.float32(grads["kernel"]), 4.0, rtol=0.1)
+
+
 @pytest.mark.parametrize("weighted", [False, True])
 def test_gradients_of_examples_add_up_to_that_of_the_batch(weighted, x64, rng):
     loss, _, _, batch = problem("softmax", rng)
@@ -116,7 +129,7 @@ BAD = {
         lambda: RUN(PARAMS, (), (jnp.ones((4, 2)), jnp.ones((4, 1), jnp.int32))),
         TypeError,
         "half_squared_error: expected target of dtype float32, that of the prediction, got int32. "
-        "Convert it: target.astype(float32).",
+        "Convert it: target.astype('float32').",
     ),
     "other lengths": (
         lambda: RUN(PARAMS, (), (jnp.ones((4, 2)), jnp.ones((3, 1)))),
@@ -156,6 +169,17 @@ BAD = {
         lambda: pn.backprop(pn.dense(1), lambda p, y: p - y)(PARAMS, (), (jnp.ones((4, 2)), jnp.ones((4, 1)))),
         ValueError,
         "lambda: expected a loss of one number per example, got shape (1,). Sum or average over the outputs.",
+    ),
+    "a loss that counts": (
+        lambda: pn.backprop(pn.dense(1), lambda p, y: jnp.argmax(p))(PARAMS, (), (jnp.ones((4, 2)), jnp.ones((4, 1)))),
+        TypeError,
+        "lambda: expected a loss of floating dtype, got int32. It would have no gradient.",
+    ),
+    "two keys": (
+        lambda: RUN(PARAMS, (), (jnp.ones((4, 2)), jnp.ones((4, 1))), jax.random.split(jax.random.key(0))),
+        ValueError,
+        "value_and_grad: expected one random key, got key<fry> of shape (2,). "
+        "Pass one of them, or use jax.vmap over keys.",
     ),
     "a loss that is none": (
         lambda: pn.backprop(pn.dense(1), "mse"),

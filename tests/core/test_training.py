@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import optax.contrib
 import pytest
 from refusals import refuses
 
@@ -196,6 +197,24 @@ def test_optimizers_that_ask_for_the_loss_get_it(optimizer):
     assert np.all(np.diff(history["loss"]) <= 1e-6)
 
 
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        optax.contrib.sam(optax.sgd(0.1), optax.sgd(0.01), sync_period=2),
+        optax.contrib.sam(optax.sgd(0.1), optax.sgd(0.01), opaque_mode=True),
+        optax.MultiSteps(optax.polyak_sgd(), 2),
+        optax.contrib.schedule_free_sgd(0.1),
+        optax.contrib.muon(0.01),
+        optax.lion(1e-3),
+    ],
+    ids=["sam", "opaque sam", "steps of polyak", "schedule free", "muon", "lion"],
+)
+def test_optimizers_of_all_kinds_train(optimizer):
+    final, history = jax.jit(pn.train(NET, LOSS, optimizer, batch_size=11, epochs=2))(start(optimizer), data())
+    assert int(final.step) == 4
+    chex.assert_tree_all_finite((final.params, history["loss"]))
+
+
 def test_accumulating_optimizers_that_are_objects_work():
     optimizer = optax.MultiSteps(optax.sgd(0.1), every_k_schedule=3)
     final, _ = jax.jit(pn.train(NET, LOSS, optimizer, batch_size=11, epochs=3))(start(optimizer), data())
@@ -246,7 +265,7 @@ BAD = {
     "another optimizer's state": (
         lambda: pn.train_step(NET, LOSS, optax.adam(1e-3))(start(SGD), data()),
         TypeError,
-        "train_step: expected the opt_state of this optimizer for these params, got another tree. "
+        "train_step: expected the opt_state of this optimizer for these params, got another tree, a tuple of 2. "
         "Make it with pn.train_state(net, optimizer, key, spec) and this very optimizer.",
     ),
     "no examples": (
@@ -270,18 +289,28 @@ BAD = {
         TypeError,
         'train: expected metrics to be a dict by name, got a list of 1. Such as {"accuracy": pn.metrics.accuracy}.',
     ),
+    "the opt_state of another width": (
+        lambda: pn.train_step(pn.dense(4), LOSS, optax.adam(1e-3))(
+            start(optax.adam(1e-3), net=pn.dense(4))._replace(
+                opt_state=start(optax.adam(1e-3), net=pn.dense(1)).opt_state
+            ),
+            (jnp.ones((2, 2)), jnp.ones((2, 4))),
+        ),
+        TypeError,
+        "train_step: expected the opt_state of this optimizer for these params, with float32 of shape (4,) at "
+        "[0].mu['bias'], got float32 of shape (1,) there. "
+        "Make it with pn.train_state(net, optimizer, key, spec) and this very optimizer.",
+    ),
     "another network's params": (
         lambda: pn.train_state(NET, SGD, jax.random.key(0), pn.spec(2), params=start(SGD).params[:2]),
         TypeError,
-        "train_state: expected params of this network, ({'bias': 'float32 of shape (8,)', 'kernel': 'float32 of shape "
-        "(2, 8)'}, (), {'bias': 'float32 of shape (1,)', 'kernel': 'float32 of shape (8, 1)'}), got a tuple of 2. "
-        "Pass what this network's init made.",
+        "train_state: expected params of this network, got another tree, a tuple of 2. Pass what its init made.",
     ),
     "params of another size": (
         lambda: pn.train_state(NET, SGD, jax.random.key(0), pn.spec(3), params=start(SGD).params),
         TypeError,
-        "train_state: expected params[0]['kernel'] to be float32 of shape (3, 8), got float32 of shape (2, 8). "
-        "Pass what this network's init made.",
+        "train_state: expected params of this network, with float32 of shape (3, 8) at [0]['kernel'], got float32 of "
+        "shape (2, 8) there. Pass what its init made.",
     ),
     "data for a state": (
         lambda: pn.train(NET, LOSS, SGD)(data(), data()),

@@ -239,7 +239,7 @@ SHAPES = {
         (jnp.zeros(3), jnp.array([0, 1, 0])),
         StructureError,
         "softmax_cross_entropy: expected one-hot targets of dtype float32, that of the prediction, got int32. Convert "
-        "them, target.astype(float32), or pass integer labels.",
+        "them, target.astype('float32'), or pass integer labels.",
     ),
     "float label": (
         losses.categorical_cross_entropy,
@@ -267,7 +267,7 @@ SHAPES = {
         (jnp.zeros(3, jnp.bfloat16), jnp.zeros(3)),
         StructureError,
         "softmax_cross_entropy: expected target of dtype bfloat16, that of the prediction, got float32. "
-        "Convert it: target.astype(bfloat16).",
+        "Convert it: target.astype('bfloat16').",
     ),
     "target of several": (
         losses.softmax_cross_entropy,
@@ -287,7 +287,7 @@ SHAPES = {
         (jnp.zeros(1), jnp.array([True])),
         StructureError,
         "sigmoid_cross_entropy: expected target of dtype float32, that of the prediction, got bool. "
-        "Convert it: target.astype(float32).",
+        "Convert it: target.astype('float32').",
     ),
     "mean of nothing": (
         losses.mean_absolute_error,
