@@ -231,7 +231,7 @@ def test_integers_are_refused(net):
     with pytest.raises(StructureError) as error:
         net.apply((), jnp.arange(3))
     assert str(error.value) == (
-        f"{net.name}: expected x of floating dtype, got int32. Convert it, such as x.astype(jnp.float32)."
+        f"{net.name}: expected x of floating dtype, got int32. Convert the examples, such as x.astype(np.float32)."
     )
 
 

@@ -145,5 +145,5 @@ def test_integers_are_refused():
     with pytest.raises(StructureError) as error:
         pn.dropout(0.5).apply((), jnp.arange(3))
     assert str(error.value) == (
-        "dropout: expected x of floating dtype, got int32. Convert it, such as x.astype(jnp.float32)."
+        "dropout: expected x of floating dtype, got int32. Convert the examples, such as x.astype(np.float32)."
     )
