@@ -10,12 +10,12 @@ import numpy as np
 
 from purenet.contract import Layer, Tree, as_layer, example_spec, out_spec
 from purenet.data import check_data
-from purenet.errors import ShapeError, by
+from purenet.errors import ShapeError, StructureError, by
 from purenet.gradients import Batch, as_batch
 from purenet.losses.base import Loss, as_loss
 from purenet.metrics import Metric
 from purenet.metrics.base import summing
-from purenet.updates import Plan, as_measures, finish, merge, plan_epochs, zeros
+from purenet.updates import Plan, as_measures, expect_count, finish, merge, plan_epochs, zeros
 
 Program = Callable[[Tree, Tree, Batch], tuple[jax.Array, jax.Array, dict[str, Tree]]]
 
@@ -64,8 +64,12 @@ def evaluate(
         net, measures = as_layer(net), as_measures(metrics)
         loss = None if loss is None else as_loss(loss)
         batch = as_batch(check_data(data))
-        n = len(jax.tree.leaves(batch)[0])
-        plan = plan_epochs(n, None if batch_size is None else min(batch_size, n))
+        if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((params, state))):
+            raise StructureError(
+                "expected concrete params, got traced ones. It works on the host: inside jit, vmap and grad use "
+                "jax.vmap(net.apply, (None, 0)) and a loss or metric of its result."
+            )
+        plan = plan_pass(len(jax.tree.leaves(batch)[0]), batch_size)
         check_values(net, loss, params, state, batch)
         program = make_evaluation(net, loss, tuple(measures.items()), plan)
         summary = summarise(measures, *program(params, state, batch))
@@ -85,6 +89,14 @@ def check_values(net: Layer, loss: Loss | None, params: Tree, state: Tree, batch
             f"expected weights above 0, got {np.asarray(batch.weights)[wrong[0]]} at index {wrong[0]} "
             f"({len(wrong)} such). Leave those examples out, such as xs[weights > 0]."
         )
+
+
+def plan_pass(n: int, batch_size: int | None) -> Plan:
+    """Cuts n examples into mini-batches of at most `batch_size`; None means all of them at once."""
+    if batch_size is None:
+        return plan_epochs(n, None)
+    expect_count("batch_size", batch_size)
+    return plan_epochs(n, min(batch_size, n))
 
 
 @functools.lru_cache(maxsize=16)  # so that evaluating or fitting the same network again compiles nothing

@@ -10,7 +10,7 @@ from purenet.contract import Layer, as_layer, example_spec
 from purenet.data import check_data
 from purenet.driving import Callback, FitResult, Run, drive
 from purenet.errors import ShapeError, StructureError, by, describe
-from purenet.evaluation import check_values, make_evaluation, summarise
+from purenet.evaluation import check_values, make_evaluation, plan_pass, summarise
 from purenet.gradients import Batch, as_batch
 from purenet.losses.base import Loss, as_loss
 from purenet.metrics import Metric
@@ -112,10 +112,7 @@ def _validation(
         return lambda state: {}
     batch = as_batch(check_data(data, "validation"))
     check_values(net, loss, state.params, state.state, batch)
-    n = len(jax.tree.leaves(batch)[0])
-    program = make_evaluation(
-        net, loss, tuple(measures.items()), plan_epochs(n, None if batch_size is None else min(batch_size, n))
-    )
+    program = make_evaluation(net, loss, tuple(measures.items()), plan_pass(len(jax.tree.leaves(batch)[0]), batch_size))
 
     def validate(state: TrainState) -> dict[str, Any]:
         values = summarise(measures, *program(state.params, state.state, batch))

@@ -409,6 +409,17 @@ BAD = {
         "evaluate: expected weights above 0, got -1.0 at index 0 (50 such). "
         "Leave those examples out, such as xs[weights > 0].",
     ),
+    "evaluation inside jit": (
+        lambda: jax.jit(lambda params: pn.evaluate(NET, params, data(), loss=LOSS))(fit(epochs=1).params),
+        TypeError,
+        "evaluate: expected concrete params, got traced ones. It works on the host: inside jit, vmap and grad use "
+        "jax.vmap(net.apply, (None, 0)) and a loss or metric of its result.",
+    ),
+    "an evaluation's batch_size": (
+        lambda: pn.evaluate(NET, fit(epochs=1).params, data(), loss=LOSS, batch_size="all"),
+        TypeError,
+        "evaluate: expected batch_size to be a whole number, got 'all'. Give an int of 1 or more.",
+    ),
     "nothing to evaluate": (
         lambda: pn.evaluate(NET, fit(epochs=1).params, data()),
         ValueError,
