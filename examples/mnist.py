@@ -53,7 +53,7 @@ def main(argv: list[str] | None = None) -> dict:
         callbacks=[report],
     )
     accuracy = float(result.history["val_accuracy"][-1])
-    print(f"held-out digits read rightly: {accuracy:.2%}, after {time.perf_counter() - start:.0f} s of training")
+    print(f"held-out accuracy: {accuracy:.2%}, after {time.perf_counter() - start:.0f} s of training")
 
     draw(result, test, args.out)
     if args.epochs < EPOCHS or args.limit is not None:

@@ -1,53 +1,88 @@
-"""purenet: training a neural network is one pure function."""
+"""purenet: training a neural network is one pure function.
 
-from purenet import data as data
-from purenet import losses as losses
-from purenet import metrics as metrics
-from purenet.compose.chain import serial as serial
-from purenet.compose.fan import residual as residual
-from purenet.compose.mapped import each as each
-from purenet.contract import Layer as Layer
-from purenet.contract import layer as layer
-from purenet.contract import spec as spec
-from purenet.driving import DivergedError as DivergedError
-from purenet.driving import EpochEnd as EpochEnd
-from purenet.driving import FitResult as FitResult
-from purenet.errors import ShapeError as ShapeError
-from purenet.errors import StructureError as StructureError
-from purenet.evaluation import evaluate as evaluate
-from purenet.fitting import fit as fit
-from purenet.gradients import backprop as backprop
-from purenet.gradients import per_example_grad as per_example_grad
-from purenet.gradients import value_and_grad as value_and_grad
-from purenet.layers.activations import hard_sigmoid as hard_sigmoid
-from purenet.layers.activations import hard_tanh as hard_tanh
-from purenet.layers.activations import relu as relu
-from purenet.layers.activations import relu6 as relu6
-from purenet.layers.activations import step as step
-from purenet.layers.gated import gelu as gelu
-from purenet.layers.gated import gelu_tanh as gelu_tanh
-from purenet.layers.gated import mish as mish
-from purenet.layers.gated import silu as silu
-from purenet.layers.gated import swish as swish
-from purenet.layers.leaky import celu as celu
-from purenet.layers.leaky import elu as elu
-from purenet.layers.leaky import leaky_relu as leaky_relu
-from purenet.layers.leaky import selu as selu
-from purenet.layers.linear import dense as dense
-from purenet.layers.noise import dropout as dropout
-from purenet.layers.normalised import log_softmax as log_softmax
-from purenet.layers.normalised import softmax as softmax
-from purenet.layers.shape import flatten as flatten
-from purenet.layers.shape import reshape as reshape
-from purenet.layers.smooth import log_sigmoid as log_sigmoid
-from purenet.layers.smooth import sigmoid as sigmoid
-from purenet.layers.smooth import soft_sign as soft_sign
-from purenet.layers.smooth import softplus as softplus
-from purenet.layers.smooth import tanh as tanh
-from purenet.shuffling import shuffle as shuffle
-from purenet.shuffling import shuffle_numpy as shuffle_numpy
-from purenet.training import steps_per_epoch as steps_per_epoch
-from purenet.training import train as train
-from purenet.training import train_state as train_state
-from purenet.training import train_step as train_step
-from purenet.updates import TrainState as TrainState
+Begin with `serial`, `dense` and `fit`; `help` explains every name, with shapes, errors and an example.
+
+Networks: `dense`, `flatten`, `reshape`, `dropout`, activations such as `relu`; `serial`, `residual` and `each` combine;
+`layer` makes your own, `spec` describes one example, `Layer` is the contract.
+Gradients: `value_and_grad` by JAX, `backprop` by the hand-derived rules, `per_example_grad`.
+Training: `train_state`, `train_step`, `train` (pure), `fit` and `evaluate` (on the host), `steps_per_epoch`.
+Families: `losses`, `metrics`, `data`. Random orders without sorting: `shuffle`, `shuffle_numpy`.
+"""
+
+from purenet import data, losses, metrics
+from purenet.compose.chain import serial
+from purenet.compose.fan import residual
+from purenet.compose.mapped import each
+from purenet.contract import Layer, layer, spec
+from purenet.driving import DivergedError, EpochEnd, FitResult
+from purenet.errors import ShapeError, StructureError
+from purenet.evaluation import evaluate
+from purenet.fitting import fit
+from purenet.gradients import backprop, per_example_grad, value_and_grad
+from purenet.layers.activations import hard_sigmoid, hard_tanh, relu, relu6, step
+from purenet.layers.gated import gelu, gelu_tanh, mish, silu, swish
+from purenet.layers.leaky import celu, elu, leaky_relu, selu
+from purenet.layers.linear import dense
+from purenet.layers.noise import dropout
+from purenet.layers.normalised import log_softmax, softmax
+from purenet.layers.shape import flatten, reshape
+from purenet.layers.smooth import log_sigmoid, sigmoid, soft_sign, softplus, tanh
+from purenet.shuffling import shuffle, shuffle_numpy
+from purenet.training import steps_per_epoch, train, train_state, train_step
+from purenet.updates import TrainState
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "DivergedError",
+    "EpochEnd",
+    "FitResult",
+    "Layer",
+    "ShapeError",
+    "StructureError",
+    "TrainState",
+    "backprop",
+    "celu",
+    "data",
+    "dense",
+    "dropout",
+    "each",
+    "elu",
+    "evaluate",
+    "fit",
+    "flatten",
+    "gelu",
+    "gelu_tanh",
+    "hard_sigmoid",
+    "hard_tanh",
+    "layer",
+    "leaky_relu",
+    "log_sigmoid",
+    "log_softmax",
+    "losses",
+    "metrics",
+    "mish",
+    "per_example_grad",
+    "relu",
+    "relu6",
+    "reshape",
+    "residual",
+    "selu",
+    "serial",
+    "shuffle",
+    "shuffle_numpy",
+    "sigmoid",
+    "silu",
+    "soft_sign",
+    "softmax",
+    "softplus",
+    "spec",
+    "step",
+    "steps_per_epoch",
+    "swish",
+    "tanh",
+    "train",
+    "train_state",
+    "train_step",
+    "value_and_grad",
+]

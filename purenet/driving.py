@@ -68,6 +68,14 @@ class FitResult(NamedTuple):
     stopped: str
     best_epoch: int
 
+    def __repr__(self) -> str:
+        last = {name: float(values[-1]) for name, values in self.history.items() if values.ndim == 1 and len(values)}
+        numbers = ", ".join(f"{name}={value:.4g}" for name, value in last.items() if name != "step_loss")
+        return (
+            f"FitResult(epochs={len(self.history['loss'])}, stopped={self.stopped!r}, best_epoch={self.best_epoch}, "
+            f"last: {numbers})"
+        )
+
 
 class DivergedError(FloatingPointError):
     """The loss or the parameters ceased to be finite.

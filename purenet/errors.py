@@ -95,7 +95,7 @@ def describe(value: Any) -> str:
     """Names what came, for an error message: dtype and shape of an array, type and size of the rest."""
     if hasattr(value, "shape") and hasattr(value, "dtype"):
         return f"{value.dtype} of shape {tuple(value.shape)}"
-    if isinstance(value, (tuple, list, dict)):
+    if isinstance(value, (tuple, list, dict)) and not hasattr(value, "_fields"):
         return f"a {type(value).__name__} of {len(value)}"
     if isinstance(value, (int, float, str, bool)) or value is None:
         return repr(value)
@@ -156,9 +156,9 @@ def expect_like(what: str, tree: Any, made: Any, remedy: str) -> None:
         raise StructureError(f"expected {what}, got another tree, {describe(tree)}. {remedy}")
     for (path, expected), leaf in zip(jax.tree_util.tree_leaves_with_path(made), jax.tree.leaves(tree), strict=True):
         if describe(leaf) != describe(expected):
-            place = jax.tree_util.keystr(path)
+            at_place, there = (f" at {jax.tree_util.keystr(path)}", " there") if path else ("", "")
             raise StructureError(
-                f"expected {what}, with {describe(expected)} at {place}, got {describe(leaf)} there. {remedy}"
+                f"expected {what}, with {describe(expected)}{at_place}, got {describe(leaf)}{there}. {remedy}"
             )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from purenet.contract import Layer, Tree, as_layer, example_spec, out_spec
 from purenet.data import check_data
-from purenet.errors import ShapeError, StructureError, by
+from purenet.errors import ShapeError, StructureError, by, describe
 from purenet.gradients import Batch, as_batch
 from purenet.losses.base import Loss, as_loss
 from purenet.metrics import Metric
@@ -61,6 +61,8 @@ def evaluate(
     if loss is None and not metrics:
         raise ShapeError("evaluate: expected a loss or metrics, got neither. Pass loss=…, metrics={…} or both.")
     with by("evaluate"):
+        if hasattr(params, "params"):
+            raise StructureError(f"expected params, got {describe(params)}. Pass its field params.")
         net, measures = as_layer(net), as_measures(metrics)
         loss = None if loss is None else as_loss(loss)
         batch = as_batch(check_data(data))

@@ -9,7 +9,7 @@ from purenet.chunks import make_chunks
 from purenet.contract import Layer, as_layer, example_spec
 from purenet.data import check_data
 from purenet.driving import Callback, FitResult, Run, drive
-from purenet.errors import ShapeError, StructureError, by, describe
+from purenet.errors import ShapeError, StructureError, by, describe, expect_key
 from purenet.evaluation import check_values, make_evaluation, plan_pass, summarise
 from purenet.gradients import Batch, as_batch
 from purenet.losses.base import Loss, as_loss
@@ -90,6 +90,7 @@ def fit(
         stopper = make_stopper(patience, monitor, validation is not None, measures)
         _expect_callbacks(callbacks)
         if state is None:
+            expect_key(key)
             state = train_state(net, optimizer, key, example_spec(batch.xs))
         elif key is not None:
             raise StructureError("expected a key or a state, got both. The state has a key of its own: leave key out.")
@@ -110,6 +111,10 @@ def _validation(
     """Makes the function that measures the validation data, or one that measures nothing."""
     if data is None:
         return lambda state: {}
+    if not isinstance(data, (tuple, list)):
+        raise StructureError(
+            f"expected validation to be (xs, ys), got {describe(data)}. pn.data.split cuts a data set into parts."
+        )
     batch = as_batch(check_data(data, "validation"))
     check_values(net, loss, state.params, state.state, batch)
     program = make_evaluation(net, loss, tuple(measures.items()), plan_pass(len(jax.tree.leaves(batch)[0]), batch_size))

@@ -48,6 +48,8 @@ def make_stopper(
         better |= {f"val_{name}": way for name, way in better.items()}
     ordered = [name for name, way in better.items() if way is not None]
     if monitor not in ordered:
-        needs = "" if validated else " Pass validation=(xs, ys) for the val_ ones."
-        raise ShapeError(f"expected monitor to be one of {ordered}, got {monitor!r}.{needs} Choose one of them.")
+        remedy = (
+            "Choose one of them." if validated else "Choose one of them, or pass validation=(xs, ys) for val_ ones."
+        )
+        raise ShapeError(f"expected monitor to be one of {ordered}, got {monitor!r}. {remedy}")
     return Stopper(patience, monitor, -1 if better[monitor] == "higher" else 1)

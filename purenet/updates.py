@@ -38,6 +38,9 @@ class TrainState(NamedTuple):
     begin: jax.Array
     key: jax.Array
 
+    def __repr__(self) -> str:
+        return f"TrainState(step={self.step}, params of {len(jax.tree.leaves(self.params))} arrays)"
+
 
 class Result(NamedTuple):
     """What an update tells: mean loss, the sum of its examples' weights (None: they have none), the metrics' sums."""
@@ -238,9 +241,10 @@ def _result(evaluation: Evaluation, batch: Batch, measures: Mapping[str, Metric]
 def expect_state(state: Any) -> None:
     """Raises unless this is the state of a run."""
     if not isinstance(state, TrainState):
-        raise StructureError(
-            f"expected a TrainState, got {describe(state)}. Make it with pn.train_state(net, optimizer, key, spec)."
-        )
+        remedy = "Make it with pn.train_state(net, optimizer, key, spec)."
+        if hasattr(state, "train_state"):
+            remedy = "Pass its field train_state."
+        raise StructureError(f"expected a TrainState, got {describe(state)}. {remedy}")
 
 
 def _expect_opt_state(state: TrainState, optimizer: optax.GradientTransformationExtraArgs) -> None:

@@ -61,7 +61,7 @@ def dense(
         if len(spec.shape) != 1:
             raise ShapeError(
                 f"expected a spec with one axis, got {spec.shape}. "
-                "Put pn.flatten before it, or pn.each around it to map it over the first axis."
+                "Leave the mini-batch axis out; put pn.flatten before it, or pn.each around it to map it over an axis."
             )
         expect_key(key)
         kernel_key, bias_key = jax.random.split(key)

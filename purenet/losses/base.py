@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from purenet.contract import Spec, Tree, spec_of
-from purenet.errors import ShapeError, StructureError, at, describe, refuse_maker
+from purenet.errors import ShapeError, StructureError, at, describe, expect_like, refuse_maker
 
 
 @jax.tree_util.register_static
@@ -47,8 +47,8 @@ class Loss:
     def __call__(self, *args: Any) -> NoReturn:
         """Raises: a loss is a pair of functions, and the message names them."""
         raise StructureError(
-            f"{self.name}: expected a call of one of its functions, got one of the loss itself. Use "
-            f"{self.name}.value(prediction, target) or {self.name}.grad(prediction, target) on one example."
+            f"{self.name}: expected no call, got one: it is a loss already. Use {self.name}.value(prediction, target) "
+            f"or {self.name}.grad(prediction, target) on one example."
         )
 
 
@@ -111,7 +111,9 @@ def loss(
         with at(name):
             if check is not None:
                 check(spec_of(prediction), spec_of(target))
-            return grad(prediction, target)
+            result = grad(prediction, target)
+            expect_like("a gradient like the prediction", result, spec_of(prediction), "Check the rule in grad=.")
+            return result
 
     def checked_targets(prediction: Spec, targets: Any) -> None:
         with at(name):

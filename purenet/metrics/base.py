@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -48,6 +48,13 @@ class Metric:
 
     def __repr__(self) -> str:
         return self.name
+
+    def __call__(self, *args: Any) -> NoReturn:
+        """Raises: a metric is a triple of functions, and the message says how it is passed."""
+        raise StructureError(
+            f"{self.name}: expected no call, got one: it is a metric already. Pass it without (), such as "
+            f'metrics={{"{self.name}": pn.metrics.{self.name}}}.'
+        )
 
 
 def metric(

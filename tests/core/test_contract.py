@@ -102,6 +102,16 @@ FORGOTTEN = "For a mini-batch use jax.vmap(net.apply, (None, 0)); for a sequence
 LOST = "An axis was lost: is jax.vmap applied twice, or one example passed as a mini-batch?"
 OTHER = "Pass the params that this network's init made."
 
+
+def broken(rule):
+    """A scaling layer with this pullback."""
+    return pn.layer(
+        lambda params, x: params["scale"] * x,
+        vjp=lambda params, xs, state, key: (params["scale"] * xs, state, lambda dys: rule(xs, dys)),
+        name="broken",
+    )
+
+
 BAD = {
     "vmap forgotten": (
         lambda: pn.dense(3).apply({"kernel": jnp.ones((4, 3)), "bias": jnp.ones(3)}, jnp.ones((32, 4))),
@@ -240,7 +250,7 @@ BAD = {
         lambda: pn.dense(3).init(jax.random.key(0), pn.spec((28, 28))),
         ValueError,
         "dense: expected a spec with one axis, got (28, 28). "
-        "Put pn.flatten before it, or pn.each around it to map it over the first axis.",
+        "Leave the mini-batch axis out; put pn.flatten before it, or pn.each around it to map it over an axis.",
     ),
     "ways that end apart": (
         lambda: pn.residual(pn.dense(3)).init(jax.random.key(0), pn.spec(2)),
@@ -300,14 +310,42 @@ BAD = {
     "a layer called": (
         lambda: pn.relu(jnp.ones(2)),
         TypeError,
-        "relu: expected a call of one of its functions, got one of the layer itself. Use the layer as it is in a "
-        "network, and on an example net.apply(params, x).",
+        "relu: expected no call, got one: it is a layer already. Write it without () in a network, and use "
+        "net.apply(params, x) on an example.",
     ),
     "a loss called": (
         lambda: pn.losses.hinge(jnp.ones(2), jnp.ones(2)),
         TypeError,
-        "hinge: expected a call of one of its functions, got one of the loss itself. Use hinge.value(prediction, "
-        "target) or hinge.grad(prediction, target) on one example.",
+        "hinge: expected no call, got one: it is a loss already. Use hinge.value(prediction, target) "
+        "or hinge.grad(prediction, target) on one example.",
+    ),
+    "a metric called": (
+        lambda: pn.metrics.accuracy(3),
+        TypeError,
+        "accuracy: expected no call, got one: it is a metric already. Pass it without (), such as "
+        'metrics={"accuracy": pn.metrics.accuracy}.',
+    ),
+    "a pullback that forgets to sum": (
+        lambda: pn.serial(broken(lambda xs, dys: ({"scale": dys * xs}, dys))).vjp(
+            ({"scale": jnp.ones(2)},), jnp.ones((4, 2)), (), None
+        ),
+        TypeError,
+        "serial[0].broken: expected dparams like params from the pullback, with float32 of shape (2,) at ['scale'], "
+        "got float32 of shape (4, 2) there. Sum dparams over the mini-batch, and return (dparams, dxs) in this order.",
+    ),
+    "a pullback the wrong way round": (
+        lambda: broken(lambda xs, dys: (dys, {"scale": dys[0]})).vjp(
+            {"scale": jnp.ones(2)}, jnp.ones((4, 2)), (), None
+        ),
+        TypeError,
+        "broken: expected dparams like params from the pullback, got another tree, float32 of shape (4, 2). "
+        "Sum dparams over the mini-batch, and return (dparams, dxs) in this order.",
+    ),
+    "a loss's gradient of another shape": (
+        lambda: pn.losses.loss(lambda p, y: jnp.sum(p), grad=lambda p, y: p[0], name="mine").grad(jnp.ones(2), 0),
+        TypeError,
+        "mine: expected a gradient like the prediction, with float32 of shape (2,), got float32 of shape (). "
+        "Check the rule in grad=.",
     ),
     "a bias of another dtype": (
         lambda: pn.dense(3).apply({"kernel": jnp.ones((2, 3)), "bias": jnp.ones(3, jnp.bfloat16)}, jnp.ones(2)),

@@ -177,6 +177,12 @@ def test_a_diverged_error_survives_pickling():
     assert (str(again), again.result.stopped) == ("so", "epochs")
 
 
+def test_results_print_in_a_line():
+    result = fit(epochs=2)
+    assert re.fullmatch(r"FitResult\(epochs=2, stopped='epochs', best_epoch=2, last: loss=[\d.]+\)", repr(result))
+    assert repr(result.train_state) == "TrainState(step=14, params of 4 arrays)"
+
+
 def test_weights_train_and_validate():
     xs, labels = data()
     weights = np.where(labels == 0, 1e-6, 1.0).astype(np.float32)
@@ -322,7 +328,7 @@ BAD = {
     "no key": (
         lambda: fit(key=None),
         TypeError,
-        "train_state: expected a JAX random key, got None. Make one with jax.random.key(0).",
+        "fit: expected a JAX random key, got None. Make one with jax.random.key(0).",
     ),
     "an unknown gradient": (
         lambda: fit(gradient="magic"),
@@ -338,8 +344,8 @@ BAD = {
     "patience without validation": (
         lambda: fit(patience=3),
         ValueError,
-        "fit: expected monitor to be one of ['loss'], got 'val_loss'. Pass validation=(xs, ys) for the val_ ones. "
-        "Choose one of them.",
+        "fit: expected monitor to be one of ['loss'], got 'val_loss'. "
+        "Choose one of them, or pass validation=(xs, ys) for val_ ones.",
     ),
     "no patience": (
         lambda: fit(patience=0, validation=(XS, LABELS)),
@@ -372,7 +378,7 @@ BAD = {
     "a state that is none": (
         lambda: fit(state=fit(epochs=1), key=None),
         TypeError,
-        "fit: expected a TrainState, got a FitResult of 6. Make it with pn.train_state(net, optimizer, key, spec).",
+        "fit: expected a TrainState, got a FitResult. Pass its field train_state.",
     ),
     "an interrupted epoch of another length": (
         lambda: fit(state=interrupted(5), key=None, batch_size=10),
@@ -400,14 +406,24 @@ BAD = {
     "patience on many numbers": (
         lambda: fit(metrics={"p": pn.metrics.precision(None)}, patience=1, monitor="p"),
         ValueError,
-        "fit: expected monitor to be one of ['loss'], got 'p'. Pass validation=(xs, ys) for the val_ ones. "
-        "Choose one of them.",
+        "fit: expected monitor to be one of ['loss'], got 'p'. "
+        "Choose one of them, or pass validation=(xs, ys) for val_ ones.",
     ),
     "negative weights for a metric alone": (
         lambda: pn.evaluate(NET, fit(epochs=1).params, (*data(), -np.ones(50, np.float32)), metrics=METRICS),
         ValueError,
         "evaluate: expected weights above 0, got -1.0 at index 0 (50 such). "
         "Leave those examples out, such as xs[weights > 0].",
+    ),
+    "a share for validation": (
+        lambda: fit(validation=0.2),
+        TypeError,
+        "fit: expected validation to be (xs, ys), got 0.2. pn.data.split cuts a data set into parts.",
+    ),
+    "a result for params": (
+        lambda: pn.evaluate(NET, fit(epochs=1), data(), loss=LOSS),
+        TypeError,
+        "evaluate: expected params, got a FitResult. Pass its field params.",
     ),
     "evaluation inside jit": (
         lambda: jax.jit(lambda params: pn.evaluate(NET, params, data(), loss=LOSS))(fit(epochs=1).params),
