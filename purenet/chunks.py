@@ -19,6 +19,7 @@ from purenet.updates import (
     make_update,
     merge,
     order_of_epoch,
+    result_spec,
     take,
     take_batches,
     window_of,
@@ -58,10 +59,7 @@ def make_chunks(
 
     @jax.jit  # which remembers, so that fitting again traces nothing
     def empty_stats(state: TrainState, data: Batch) -> dict[str, Tree]:
-        if not named:
-            return {}
-        one = take(data, jnp.arange(plan.size))
-        empty: dict[str, Tree] = zeros(jax.eval_shape(update, state, one)[1].stats)
+        empty: dict[str, Tree] = zeros(result_spec(update, plan, state, data).stats) if named else {}
         return empty
 
     def whole(state: TrainState, stats: Tree, data: Batch, count: Any) -> Chunk:
@@ -77,7 +75,7 @@ def make_chunks(
         start = position.astype(jnp.uint32) * jnp.uint32(plan.size)
         places = jnp.minimum(start + jnp.arange(longest * plan.size, dtype=jnp.uint32), jnp.uint32(plan.n - 1))
         order = order_of_epoch(plan, state.key, begin, places)
-        carry = _Carry(state, stats, *_room(update, state, data, plan, longest + 1))
+        carry = _Carry(state, stats, *_room(result_spec(update, plan, state, data), longest + 1))
         carry = _loop(functools.partial(_step, update, named), carry, order, full, plan, data)
         ended = position + count == plan.steps
         if plan.rest:
@@ -138,12 +136,9 @@ def _loop(
     return _Carry(*jax.lax.fori_loop(0, (count + window - 1) // window, several, carry))
 
 
-def _room(
-    update: Update, state: TrainState, data: Batch, plan: Plan, length: int
-) -> tuple[jax.Array, jax.Array | None]:
+def _room(spec: Result, length: int) -> Any:
     """Makes room for the losses and weights of `length` updates."""
-    result: Result = jax.eval_shape(lambda: update(state, take(data, jnp.arange(plan.size))))[1]
-    return jax.tree.map(lambda a: jnp.zeros(length, a.dtype), (result.loss, result.weight))  # type: ignore[no-any-return]
+    return jax.tree.map(lambda a: jnp.zeros(length, a.dtype), (spec.loss, spec.weight))
 
 
 def _all_finite(params: Tree) -> jax.Array:

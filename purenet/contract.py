@@ -142,8 +142,10 @@ def layer(
         name=name,
         init=_pair(name, init),
         apply=_checked_apply(name, check, with_state),
-        forward=_checked_batch(name, check, forward, ("ys", "state"), parts),
-        vjp=_checked_batch(name, check, vjp or _autodiff(forward), ("ys", "state", "pullback"), parts),
+        forward=_checked_batch(name, check, forward, ("ys", "state")),
+        vjp=_checked_batch(
+            name, check, vjp or _autodiff(forward), ("ys", "state", "pullback"), by_hand=vjp is not None and not parts
+        ),
         parts=tuple(parts),
         proven=vjp is not None and all(part.proven for part in parts),
     )
@@ -323,7 +325,7 @@ def _checked_apply(name: str, check: Check | None, apply: Callable[..., Tree]) -
 
 
 def _checked_batch(
-    name: str, check: Check | None, function: Callable[..., Any], returns: tuple[str, ...], parts: Sequence[Layer]
+    name: str, check: Check | None, function: Callable[..., Any], returns: tuple[str, ...], by_hand: bool = False
 ) -> Callable[..., Any]:
     def called(params: Tree, xs: Tree, state: Tree = None, key: Any = None) -> Any:
         with at(name):
@@ -337,7 +339,7 @@ def _checked_batch(
                     f"{describe(result)}. See pn.Layer for the contract."
                 )
             ys, new, *pullback = result
-            if pullback and not parts:
+            if by_hand:  # JAX's own always fits, and a combinator's is made of its parts'
                 _expect_pullback(pullback[0], ys, params, xs)
             # Without arrays in it a state is whatever the caller writes for none: (), None or nested tuples.
             return (ys, new if jax.tree.leaves(new) else state, *pullback)

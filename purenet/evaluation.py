@@ -71,7 +71,7 @@ def evaluate(
                 "expected concrete params, got traced ones. It works on the host: inside jit, vmap and grad use "
                 "jax.vmap(net.apply, (None, 0)) and a loss or metric of its result."
             )
-        plan = plan_pass(len(jax.tree.leaves(batch)[0]), batch_size)
+        plan = plan_pass(batch.size, batch_size)
         check_values(net, loss, params, state, batch)
         program = make_evaluation(net, loss, tuple(measures.items()), plan)
         summary = summarise(measures, *program(params, state, batch))

@@ -86,7 +86,7 @@ def fit(
         as_optimizer(optimizer)
         expect_count("epochs", epochs)
         batch = as_batch(check_data(data, "data"))
-        plan = plan_epochs(len(jax.tree.leaves(batch)[0]), batch_size)
+        plan = plan_epochs(batch.size, batch_size)
         stopper = make_stopper(patience, monitor, validation is not None, measures)
         _expect_callbacks(callbacks)
         if state is None:
@@ -117,7 +117,7 @@ def _validation(
         )
     batch = as_batch(check_data(data, "validation"))
     check_values(net, loss, state.params, state.state, batch)
-    program = make_evaluation(net, loss, tuple(measures.items()), plan_pass(len(jax.tree.leaves(batch)[0]), batch_size))
+    program = make_evaluation(net, loss, tuple(measures.items()), plan_pass(batch.size, batch_size))
 
     def validate(state: TrainState) -> dict[str, Any]:
         values = summarise(measures, *program(state.params, state.state, batch))

@@ -21,6 +21,11 @@ class Batch(NamedTuple):
     ys: Tree
     weights: jax.Array | None
 
+    @property
+    def size(self) -> int:
+        """The number of examples."""
+        return len(jax.tree.leaves(self)[0])
+
 
 class Evaluation(NamedTuple):
     """What one pass over a mini-batch gives: mean loss, new state and the predictions that it was made of."""
@@ -137,10 +142,10 @@ def per_example_grad(net: Any, loss: Any) -> Gradient:
 
     def run(params: Tree, state: Tree, batch: Any, key: Any = None) -> tuple[tuple[jax.Array, Tree], Tree]:
         with by("per_example_grad"):
-            xs, ys, weights = as_batch(batch)
+            xs, ys, weights = examples = as_batch(batch)
             if key is not None:
                 expect_key(key)
-            keys = None if key is None else jax.random.split(key, len(jax.tree.leaves(xs)[0]))
+            keys = None if key is None else jax.random.split(key, examples.size)
             axes = (None, None, 0, 0, None if weights is None else 0, None if key is None else 0)
             values, grads = jax.vmap(jax.value_and_grad(value), axes)(params, state, xs, ys, weights, keys)
         return (values, state), grads

@@ -26,6 +26,7 @@ from purenet.updates import (
     merge,
     order_of_epoch,
     plan_epochs,
+    result_spec,
     scan_batches,
     take,
     zeros,
@@ -208,7 +209,7 @@ def train(
         with by("train"):
             expect_state(state)
             examples = as_batch(data)
-            plan = plan_epochs(len(jax.tree.leaves(examples)[0]), batch_size)
+            plan = plan_epochs(examples.size, batch_size)
             state, results = jax.lax.scan(
                 lambda state, _: _epoch(update, measures, plan, state, examples), state, length=epochs
             )
@@ -230,7 +231,7 @@ def _epoch(
         state, result = update(state, data)
         return state, jax.tree.map(lambda a: a[None], result._replace(stats={}))._replace(stats=result.stats)
     order = order_of_epoch(plan, state.key, state.step)
-    shapes = jax.eval_shape(lambda: update(state, take(data, order[: plan.size]))[1].stats) if measures else {}
+    shapes = result_spec(update, plan, state, data).stats if measures else {}
 
     def step(carry: tuple[TrainState, Tree], batch: Batch) -> tuple[tuple[TrainState, Tree], Any]:
         state, stats = carry

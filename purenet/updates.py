@@ -131,6 +131,12 @@ def finish(measures: Mapping[str, Metric], stats: Mapping[str, Tree]) -> dict[st
     return {name: metric.finish(stats[name]) for name, metric in measures.items()}
 
 
+def result_spec(update: Update, plan: Plan, state: TrainState, data: Batch) -> Result:
+    """Gives the specs of what an update on a full mini-batch tells, by abstract evaluation."""
+    spec: Result = jax.eval_shape(lambda state, data: update(state, take(data, jnp.arange(plan.size)))[1], state, data)
+    return spec
+
+
 def zeros(shapes: Tree) -> Tree:
     """The neutral element of `merge`: zeros of these shapes and dtypes."""
     return jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
