@@ -6,6 +6,7 @@ Networks: `dense`, `flatten`, `reshape`, `dropout`, activations such as `relu`; 
 `layer` makes your own, `spec` describes one example, `Layer` is the contract.
 Gradients: `value_and_grad` by JAX, `backprop` by the hand-derived rules, `per_example_grad`.
 Training: `train_state`, `train_step`, `train` (pure), `fit` and `evaluate` (on the host), `steps_per_epoch`.
+What a function costs: `flops` counts floating-point operations without running it, as `Flops`.
 Families: `losses`, `metrics`, `data`. Random orders without sorting: `shuffle`, `shuffle_numpy`.
 """
 
@@ -18,6 +19,8 @@ from purenet.driving import DivergedError, EpochEnd, FitResult
 from purenet.errors import ShapeError, StructureError
 from purenet.evaluation import evaluate
 from purenet.fitting import fit
+from purenet.flop_counting import flops
+from purenet.flop_rules import Flops
 from purenet.gradients import backprop, per_example_grad, value_and_grad
 from purenet.layers.activations import hard_sigmoid, hard_tanh, relu, relu6, step
 from purenet.layers.gated import gelu, gelu_tanh, mish, silu, swish
@@ -37,6 +40,7 @@ __all__ = [
     "DivergedError",
     "EpochEnd",
     "FitResult",
+    "Flops",
     "Layer",
     "ShapeError",
     "StructureError",
@@ -51,6 +55,7 @@ __all__ = [
     "evaluate",
     "fit",
     "flatten",
+    "flops",
     "gelu",
     "gelu_tanh",
     "hard_sigmoid",

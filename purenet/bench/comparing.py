@@ -8,8 +8,17 @@ from purenet.bench.rows import Comparison
 # Noise that leaves a difference of at most 5 % open is called small.
 _CLOSE = 1.05
 
+# Fewer rounds say nothing of noise.
+_FEWEST = 3
 
-def compare(seconds: Sequence[float], others: Sequence[float], to: str, at_most: float | None = None) -> Comparison:
+
+def compare(
+    seconds: Sequence[float],
+    others: Sequence[float],
+    to: str,
+    at_most: float | None = None,
+    at_least: float | None = None,
+) -> Comparison:
     """Compares a contender's times with those of the first contender, round by round.
 
     The ratio is that of the medians. Noise is judged from the ratios within the rounds, in which both ran within a
@@ -20,7 +29,8 @@ def compare(seconds: Sequence[float], others: Sequence[float], to: str, at_most:
       seconds: the contender's time in every round.
       others: the first contender's time in the same rounds.
       to: the first contender's name.
-      at_most: the ratio wanted, or None.
+      at_most: the largest ratio wanted, or None.
+      at_least: the smallest ratio wanted, or None.
 
     Returns:
       The comparison, words included.
@@ -36,10 +46,16 @@ def compare(seconds: Sequence[float], others: Sequence[float], to: str, at_most:
         raise ValueError(f"compare: expected as many rounds of each, got {len(seconds)} and {len(others)}. Pair them.")
     ratio = statistics.median(seconds) / statistics.median(others)
     low, high = quartiles([one / other for one, other in zip(seconds, others, strict=True)])
-    words = [_rank(ratio, low, high)]
+    if len(seconds) < _FEWEST:
+        words = [f"{len(seconds)} {'round' if len(seconds) == 1 else 'rounds'}, too few to rank them"]
+    else:
+        words = [_rank(ratio, low, high)]
     if at_most is not None:
-        words.append(_verdict(ratio, low, high, at_most))
-    return Comparison(to, ratio, low, high, at_most, "; ".join(words))
+        wanted = f"ratio <= {at_most:g}" if at_most >= 1 else f"{1 / at_most:g} times as fast"
+        words.append(_verdict(wanted, ratio <= at_most, at_most, ratio, low, high))
+    if at_least is not None:
+        words.append(_verdict(f"ratio >= {at_least:g}", ratio >= at_least, at_least, ratio, low, high))
+    return Comparison(to, ratio, low, high, at_most, "; ".join(words), at_least)
 
 
 def quartiles(values: Sequence[float]) -> tuple[float, float]:
@@ -73,9 +89,6 @@ def _rank(ratio: float, low: float, high: float) -> str:
     return f"{abs(ratio - 1):.1%} {'slower' if ratio > 1 else 'faster'}"
 
 
-def _verdict(ratio: float, low: float, high: float, at_most: float) -> str:
-    wanted = f"ratio <= {at_most:g}" if at_most >= 1 else f"{1 / at_most:g} times as fast"
-    verdict = "met" if ratio <= at_most else "MISSED"
-    return f"wanted {wanted}: {verdict}" + (
-        ", but within the noise" if min(low, ratio) <= at_most <= max(high, ratio) else ""
-    )
+def _verdict(wanted: str, met: bool, limit: float, ratio: float, low: float, high: float) -> str:
+    noisy = min(low, ratio) <= limit <= max(high, ratio)
+    return f"wanted {wanted}: {'met' if met else 'MISSED'}{', but within the noise' if noisy else ''}"

@@ -1,9 +1,11 @@
 """Which machine, and which software, the numbers belong to."""
 
+import contextlib
 import importlib.metadata
 import os
 import pathlib
 import platform
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax
@@ -37,13 +39,41 @@ class Machine(NamedTuple):
     xla_flags: str
 
 
+@contextlib.contextmanager
+def choose_device(number: int, dtype: str | None) -> Iterator[None]:
+    """Computes on this device, and in 64 bits if the dtype has them.
+
+    Args:
+      number: of JAX's devices.
+      dtype: such as "float64"; None leaves 64 bits as they are.
+
+    Yields:
+      Nothing; what comes within runs there.
+    """
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(jax.default_device(jax.devices()[number]))
+        if dtype == "float64":
+            stack.enter_context(jax.enable_x64(True))
+        yield
+
+
+def chosen_device() -> jax.Device:
+    """Gives the device that is computed on.
+
+    Returns:
+      The chosen one, or JAX's first.
+    """
+    chosen = jax.config.jax_default_device
+    return chosen if isinstance(chosen, jax.Device) else jax.devices()[0]
+
+
 def find_machine() -> Machine:
     """Looks at this machine.
 
     Returns:
       What it is.
     """
-    device = jax.devices()[0]
+    device = chosen_device()
     return Machine(
         device=_cpu_model() if device.platform == "cpu" else device.device_kind,
         platform=device.platform,

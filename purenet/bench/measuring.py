@@ -1,16 +1,15 @@
 """How a contest is measured: compile apart, warm-up, then rounds in which the contenders take turns."""
 
-import dataclasses
 import math
-import statistics
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 
-from purenet.bench.comparing import compare
 from purenet.bench.contests import Contender, Contest
+from purenet.bench.outcomes import Outcome, refusals, rows_of
+from purenet.bench.peaks import Peaks
 from purenet.bench.rows import Row
 
 # Calls shorter than this are timed several in a row, so that the clock and the loop around it do not count.
@@ -18,24 +17,25 @@ _SAMPLE_SECONDS = 0.02
 
 
 class _Ready(NamedTuple):
-    """A contender after its first calls: its first time, its number, and how many calls make a sample."""
+    """A contender after its first calls: its first time, its number if any, and how many calls make a sample."""
 
     first: float
-    result: float
+    result: float | None
     calls: int
 
 
-def measure(suite: str, contest: Contest, rounds: int) -> list[Row]:
+def measure(suite: str, contest: Contest, rounds: int, peaks: Peaks | None = None) -> list[Row]:
     """Measures a contest.
 
-    Every contender is called once, which compiles, and once more to warm up. One that raises, or whose result is
-    not the first contender's, gets a row with an error and no times. The others take turns, and each round begins
-    with another one.
+    Every contender is called once, and once more to warm up if the first call compiled. One that raises, or whose
+    result is not the first contender's, gets a row with an error and no times. The others take turns, and each round
+    begins with another one.
 
     Args:
       suite: the suite's name, for the rows.
       contest: what to measure.
-      rounds: how often each contender is timed, 1 or more.
+      rounds: how often each contender is timed, 1 or more; fewer in a contest that is slow.
+      peaks: the machine's limits, to hold the times against; None leaves that out.
 
     Returns:
       One row per contender, in their order.
@@ -44,27 +44,52 @@ def measure(suite: str, contest: Contest, rounds: int) -> list[Row]:
     errors: dict[str, str] = {}
     for contender in contest.contenders:
         try:
-            ready[contender.name] = _prepare(contender)
+            ready[contender.name] = _prepare(contender, contest.compiles)
         except Exception as error:  # whatever one contender's library raises, the others go on
-            errors[contender.name] = f"{type(error).__name__}: {error}".strip().splitlines()[0]
-    errors |= _refusals(contest, ready)
+            errors[contender.name] = in_one_line(error)
+    errors |= refusals(contest, {name: one.result for name, one in ready.items()})
     running = [contender for contender in contest.contenders if contender.name not in errors]
-    times: dict[str, list[float]] = {contender.name: [] for contender in running}
-    for turn in range(rounds if running else 0):
-        shift = turn % len(running)
-        for contender in running[shift:] + running[:shift]:
-            calls = ready[contender.name].calls
-            times[contender.name].append(_clock(contender.call, calls)[0])
-    return [
-        _row(suite, contest, contender.name, ready.get(contender.name), times, errors)
-        for contender in contest.contenders
-    ]
+    times: dict[str, list[float]] = {contender.name: [] for contender in contest.contenders}
+    for turn in range(max(1, rounds // contest.slowness) if running else 0):
+        for contender in rotated(running, turn):
+            times[contender.name].append(_clock(contender.call, ready[contender.name].calls)[0])
+    outcomes = {}
+    for name, series in times.items():
+        one = ready.get(name)
+        outcomes[name] = Outcome(one and one.first, one and one.result, tuple(series), errors.get(name))
+    return rows_of(suite, contest, outcomes, peaks)
 
 
-def _prepare(contender: Contender) -> _Ready:
+def rotated(contenders: list[Contender], turn: int) -> list[Contender]:
+    """Lets another contender begin every round.
+
+    Args:
+      contenders: at least one.
+      turn: the round's number.
+
+    Returns:
+      The same, beginning with number `turn`, counted around.
+    """
+    shift = turn % len(contenders)
+    return contenders[shift:] + contenders[:shift]
+
+
+def in_one_line(error: Exception) -> str:
+    """Gives an error's kind and the first line of its text.
+
+    Args:
+      error: any exception.
+
+    Returns:
+      One line.
+    """
+    return f"{type(error).__name__}: {error}".strip().splitlines()[0]
+
+
+def _prepare(contender: Contender, compiles: bool) -> _Ready:
     first, output = _clock(contender.call, 1)
-    result = float(contender.result(output))
-    warm, _ = _clock(contender.call, 1)
+    result = None if contender.result is None else float(contender.result(output))
+    warm = _clock(contender.call, 1)[0] if compiles else first
     return _Ready(first, result, max(1, math.ceil(_SAMPLE_SECONDS / max(warm, 1e-6))))
 
 
@@ -75,53 +100,3 @@ def _clock(call: Callable[[], Any], calls: int) -> tuple[float, Any]:
     for _ in range(calls):
         output = jax.block_until_ready(call())
     return (time.perf_counter() - started) / calls, output
-
-
-def _refusals(contest: Contest, ready: dict[str, _Ready]) -> dict[str, str]:
-    """Says of each contender that did not do the same work what it did instead."""
-    first = contest.contenders[0].name
-    if first not in ready:
-        return dict.fromkeys(ready, f"nothing to compare with: {first} failed")
-    wanted, refusals = ready[first].result, {}
-    for name, one in ready.items():
-        if not abs(one.result - wanted) <= contest.tolerance * abs(wanted):  # so written, NaN is refused too
-            refusals[name] = (
-                f"refused: its {contest.agreement} is {one.result:.6g}, that of {first} {wanted:.6g} "
-                f"(tolerance {contest.tolerance:g}, relative)"
-            )
-    return refusals
-
-
-def _row(
-    suite: str,
-    contest: Contest,
-    name: str,
-    ready: _Ready | None,
-    times: dict[str, list[float]],
-    errors: dict[str, str],
-) -> Row:
-    row = Row(
-        suite=suite,
-        case=contest.case,
-        contender=name,
-        per=contest.per,
-        per_call=contest.per_call,
-        agreement=contest.agreement,
-        tolerance=contest.tolerance,
-        result=ready.result if ready is not None and math.isfinite(ready.result) else None,
-        error=errors.get(name),
-    )
-    if name in errors or ready is None:
-        return row
-    first = contest.contenders[0]
-    wanted = {contender.name: contender.at_most for contender in contest.contenders}
-    seconds = tuple(one / contest.per_call for one in times[name])
-    return dataclasses.replace(
-        row,
-        compile_seconds=max(0.0, ready.first - statistics.median(times[name])),
-        seconds=seconds,
-        median=statistics.median(seconds),
-        low=min(seconds),
-        high=max(seconds),
-        comparison=None if name == first.name else compare(times[name], times[first.name], first.name, wanted[name]),
-    )

@@ -9,7 +9,8 @@ from typing import Any
 
 from purenet.bench.canaries import Canary
 from purenet.bench.machine import Machine
-from purenet.bench.rows import SCHEMA, Comparison, Row
+from purenet.bench.peaks import Peak, Peaks
+from purenet.bench.rows import SCHEMA, Comparison, Rates, Row
 
 
 def expect_writable(path: str) -> None:
@@ -30,13 +31,20 @@ def expect_writable(path: str) -> None:
 
 
 def make_record(
-    machine: Machine, canaries: Sequence[Canary], rows: Sequence[Row], *, quick: bool, finished: bool
+    machine: Machine,
+    canaries: Sequence[Canary],
+    peaks: Peaks | None,
+    rows: Sequence[Row],
+    *,
+    quick: bool,
+    finished: bool,
 ) -> dict[str, Any]:
     """Puts together what the file holds.
 
     Args:
       machine: where it ran.
       canaries: how they came out.
+      peaks: the measured limits; None if it did not come to that.
       rows: the results; times in seconds.
       quick: whether it was a quick run.
       finished: whether it went to its end.
@@ -51,8 +59,13 @@ def make_record(
         "finished": finished,
         "machine": machine._asdict(),
         "canaries": [{**canary._asdict(), "alive": canary.alive} for canary in canaries],
+        "peaks": None if peaks is None else _as_dict(peaks),
         "rows": [dataclasses.asdict(row) for row in rows],
     }
+
+
+def _as_dict(peaks: Peaks) -> dict[str, Any]:
+    return {**peaks._asdict(), "matmul": {name: peak._asdict() for name, peak in peaks.matmul.items()}}
 
 
 def write_record(path: str, record: dict[str, Any]) -> None:
@@ -69,25 +82,65 @@ def write_record(path: str, record: dict[str, Any]) -> None:
     pathlib.Path(path).write_text(text + "\n", encoding="utf-8")
 
 
-def read_rows(path: str) -> list[Row]:
-    """Reads the rows of a record back.
+def peaks_of_record(record: dict[str, Any]) -> Peaks | None:
+    """Gives the measured limits of a record.
+
+    Args:
+      record: from `read_record`.
+
+    Returns:
+      The limits, or None if the run did not come to them.
+    """
+    if record.get("peaks") is None:
+        return None
+    matmul = {name: Peak(**fields) for name, fields in record["peaks"]["matmul"].items()}
+    return Peaks(**{**record["peaks"], "matmul": matmul})
+
+
+def read_record(path: str) -> dict[str, Any]:
+    """Reads a record back.
 
     Args:
       path: of the JSON file.
 
     Returns:
-      The rows, as they were written.
+      The record; its rows are those of `rows_of_record`.
 
     Raises:
       OSError: if the file cannot be read.
-      ValueError: if it is not JSON, or of another schema.
+      ValueError: if it is not JSON, or not a record of this schema.
     """
-    record = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+    remedy = "Write one with --json."
+    try:
+        record = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:  # neither UTF-8 nor JSON
+        raise ValueError(f"{path}: expected JSON, got something else ({error}). {remedy}") from None
     if not isinstance(record, dict) or record.get("schema") != SCHEMA:
-        raise ValueError(f"{path}: expected a record of schema {SCHEMA} of purenet.bench. Write it anew with --json.")
+        raise ValueError(f"{path}: expected a record of schema {SCHEMA} of purenet.bench. {remedy}")
+    try:
+        rows_of_record(record)
+        record["date"], record["quick"], dict(record["machine"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path}: expected a whole record of purenet.bench, got one with a part missing or wrong "
+            f"({type(error).__name__}: {error}). {remedy}"
+        ) from None
+    return record
+
+
+def rows_of_record(record: dict[str, Any]) -> list[Row]:
+    """Gives the rows of a record.
+
+    Args:
+      record: from `read_record`.
+
+    Returns:
+      The rows, as they were written.
+    """
     return [_row(fields) for fields in record["rows"]]
 
 
 def _row(fields: dict[str, Any]) -> Row:
     comparison = fields["comparison"] and Comparison(**fields["comparison"])
-    return Row(**{**fields, "seconds": tuple(fields["seconds"]), "comparison": comparison})
+    rates = fields.get("rates") and Rates(**fields["rates"])
+    return Row(**{**fields, "seconds": tuple(fields["seconds"]), "comparison": comparison, "rates": rates})

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 import purenet as pn
-from purenet.bench.contests import Contender, Contest, Suite
+from purenet.bench.contests import Contender, Contest, Settings, Suite
 
 SIZES = (4_096, 60_000, 1_000_000)
 
@@ -15,11 +15,11 @@ SIZES = (4_096, 60_000, 1_000_000)
 _AT_MOST = {60_000: 1 / 20}
 
 
-def contests(quick: bool) -> Iterator[Contest]:
+def contests(settings: Settings) -> Iterator[Contest]:
     """Makes the contest of every size.
 
     Args:
-      quick: makes no difference here, as fewer rounds do.
+      settings: makes no difference here, as fewer rounds do.
 
     Yields:
       One contest after the other.
@@ -31,6 +31,7 @@ def contests(quick: bool) -> Iterator[Contest]:
             per_call=1,
             agreement="number of distinct indices",
             tolerance=0.0,
+            dtype=None,
             contenders=(
                 Contender("jax.random.permutation", _orders(jax.random.permutation, n), _distinct),
                 Contender("pn.shuffle", _orders(pn.shuffle, n), _distinct, _AT_MOST.get(n)),

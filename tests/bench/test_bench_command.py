@@ -3,9 +3,19 @@ import json
 import jax
 import pytest
 
-from purenet.bench import canaries, command, core_suite, shuffle_suite
-from purenet.bench.contests import Contender, Contest, Suite
-from purenet.bench.records import read_rows
+from purenet.bench import canaries, command, running
+from purenet.bench.contests import Contender, Contest, Race, Suite
+from purenet.bench.peaks import Peak, Peaks
+from purenet.bench.peers import OURS, PEERS
+from purenet.bench.problems import Case
+from purenet.bench.records import read_record, rows_of_record
+from purenet.bench.suites import SUITES
+
+PEAKS = Peaks({"float32 default": Peak("float32 default", 1e11, 512)}, 1e10, 1e-5, 1e-2)
+
+
+def read_rows(path):
+    return rows_of_record(read_record(path))
 
 
 def contest(case, *results):
@@ -17,44 +27,19 @@ def contest(case, *results):
 def suites(monkeypatch):
     """Suites in place of the real ones: `good`, and `wrong`, one of whose rows is refused."""
     monkeypatch.setattr("purenet.bench.measuring._SAMPLE_SECONDS", 0.0)
+    monkeypatch.setattr(command, "measure_peaks", lambda quick, dtype: PEAKS)
     made = {
-        "good": Suite("all agree", lambda quick: iter([contest("one", 1.0, 1.0), contest("two", 1.0)])),
-        "wrong": Suite("one does not", lambda quick: iter([contest("three", 1.0, 2.0)])),
+        "good": Suite("all agree", lambda settings: iter([contest("one", 1.0, 1.0), contest("two", 1.0)])),
+        "wrong": Suite("one does not", lambda settings: iter([contest("three", 1.0, 2.0)])),
     }
     monkeypatch.setattr(command, "SUITES", made)
     return made
 
 
-def usage_error(capsys, *arguments):
-    with pytest.raises(SystemExit) as stopped:
-        command.main(arguments)
-    assert stopped.value.code == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    return err.splitlines()[-1]
-
-
-def test_an_unknown_suite_is_answered_with_those_there_are(capsys):
-    assert usage_error(capsys, "core", "speed") == (
-        "python -m purenet.bench: error: there is no suite 'speed'. Choose from: core, shuffle."
-    )
-
-
-def test_an_unwritable_file_is_found_before_anything_runs(capsys, tmp_path):
-    path = tmp_path / "missing" / "results.json"
-    assert usage_error(capsys, "--json", str(path)) == (
-        f"python -m purenet.bench: error: cannot write to {path}: No such file or directory. "
-        "Give --json a file in a folder that exists."
-    )
-    assert usage_error(capsys, "--json", str(tmp_path)).endswith(
-        "Is a directory. Give --json a file in a folder that exists."
-    )
-
-
 def test_list_names_the_suites_and_runs_nothing(capsys):
     assert command.main(["--list"]) == 0
     out = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in out] == ["core", "shuffle"]
+    assert [line.split()[0] for line in out] == list(SUITES)
 
 
 def test_the_first_lines_name_machine_and_software(capsys, suites):
@@ -99,7 +84,7 @@ def test_the_canary_lives_here_and_sees_wrong_numbers():
 
 
 def test_ctrl_c_keeps_what_is_finished(capsys, suites, monkeypatch, tmp_path):
-    def interrupted(quick):
+    def interrupted(settings):
         yield contest("finished", 1.0, 1.0)
         raise KeyboardInterrupt
 
@@ -122,28 +107,60 @@ def test_results_that_cannot_be_written_in_the_end_are_said(capsys, suites, monk
     assert "No space left on device" in capsys.readouterr().err
 
 
-def test_the_real_suites_at_small_size(capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr(core_suite, "CASES", (core_suite.Case((2, 4, 1), 4, 32, 8),))
-    monkeypatch.setattr(shuffle_suite, "SIZES", (100,))
-    monkeypatch.setattr("purenet.bench.measuring._SAMPLE_SECONDS", 0.0)
-    path = tmp_path / "results.json"
-    assert command.main(["--quick", "--json", str(path)]) == 0, capsys.readouterr().out
-    rows = read_rows(str(path))
-    assert [(row.suite, row.case) for row in rows[::4]] == [
-        ("core", "2-4-1 B=4"),
-        ("shuffle", "n=100"),
-    ]
-    assert len(rows) == 6
-    assert {row.per_call for row in rows} == {16, 1}
-    for row in rows:
-        assert row.error is None
-        assert len(row.seconds) == command._QUICK_ROUNDS
+def test_a_contest_that_cannot_be_made_is_an_error_row_and_the_run_goes_on(capsys, suites, monkeypatch):
+    def broken(settings):
+        yield contest("one", 1.0)
+        raise RuntimeError("no such data\nand more")
+
+    monkeypatch.setitem(suites, "good", Suite("broken", broken))
+    assert command.main([]) == 1
+    out = capsys.readouterr().out
+    assert "good: one" in out
+    assert "ERROR not made: RuntimeError: no such data" in out
+    assert "wrong: three" in out
 
 
-def test_another_order_of_the_examples_is_refused(monkeypatch):
-    case = core_suite.Case((6, 5, 3), 8, 32, 2)
-    right = core_suite.make_contest(case)
-    monkeypatch.setattr(core_suite, "order_of_epoch", lambda plan, key, step: jax.numpy.arange(plan.n))
-    wrong = core_suite.make_contest(case)
-    losses = [one.contenders[0].result(one.contenders[0].call()) for one in (right, wrong)]
-    assert abs(losses[1] - losses[0]) > right.tolerance * losses[0]
+def test_what_runs_out_of_memory_is_halved_and_said(capsys, suites, monkeypatch):
+    def out_of_memory():
+        raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 byte.")
+
+    fits = contest("8x32", 1.0, 1.0)._replace(note="8x64 ran out of memory: half the width")
+    too_wide = contest("8x64", 1.0)._replace(contenders=[Contender("a", out_of_memory, float)], smaller=lambda: fits)
+    monkeypatch.setitem(suites, "good", Suite("wide", lambda settings: iter([too_wide])))
+    assert command.main(["good"]) == 0
+    out = capsys.readouterr().out
+    assert "good: 8x64 ran out of memory: half the width" in out
+    assert "good: 8x32" in out
+    assert "good: 8x64," not in out
+
+
+def test_changes_since_an_earlier_run(capsys, suites, tmp_path):
+    path = str(tmp_path / "old.json")
+    assert command.main(["good", "--json", path]) == 0
+    capsys.readouterr()
+    assert command.main(["good", "--compare", path]) == 0
+    out = capsys.readouterr().out
+    assert f"compared with the run of {read_record(path)['date']}" in out
+    assert out.count(" then, ") == 3
+
+
+def test_profiles_are_written_where_they_were_asked_for(capsys, suites, tmp_path):
+    assert command.main(["good", "--profile", str(tmp_path / "profiles")]) == 0
+    assert {path.name for path in (tmp_path / "profiles").iterdir()} == {"good_one_c0", "good_one_c1", "good_two_c0"}
+    assert list((tmp_path / "profiles" / "good_one_c0").rglob("*.xplane.pb"))
+
+
+def test_a_race_follows_its_suite(capsys, suites, monkeypatch, tmp_path):
+    """Real processes of the peer that needs nothing but JAX, at small size."""
+    race = Race(Case((2, 4, 1), 4, 64, 2), {"JAX, jit per step": 1e-9})
+    suite = Suite("raced", lambda settings: iter(()), races=lambda settings: [race])
+    monkeypatch.setitem(suites, "good", suite)
+    monkeypatch.setattr(running, "_QUICK_SECONDS", 0.0001)
+    path = str(tmp_path / "results.json")
+    assert command.main(["good", "--quick", "--peers", "jax", "--json", path]) == 0, capsys.readouterr().out
+    rows = read_rows(path)
+    assert [row.contender for row in rows] == [*OURS.contenders, *PEERS["jax"].contenders]
+    assert all(row.process and len(row.seconds) == 1 for row in rows)
+    assert rows[-1].comparison.at_least == 1e-9
+    assert "jax" in rows[-1].versions
+    assert "1 alternating processes" in capsys.readouterr().out

@@ -44,6 +44,26 @@ def test_words_on_given_numbers(seconds, at_most, words):
     assert compare(seconds, STEADY, "by hand", at_most).words == words
 
 
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        ([50.0] * 5, "takes 50 times as long; wanted ratio >= 40: met"),
+        ([30.0] * 5, "takes 30 times as long; wanted ratio >= 40: MISSED"),
+        ([30.0, 41.0, 41.0, 42.0, 30.0], "takes 41 times as long; wanted ratio >= 40: met, but within the noise"),
+    ],
+)
+def test_a_peer_may_be_wanted_to_be_slower(seconds, words):
+    one = compare(seconds, STEADY, "pn.train", at_least=40)
+    assert (one.words, one.at_least) == (words, 40)
+
+
+def test_one_or_two_rounds_rank_nothing():
+    assert compare([2.0], [1.0], "by hand").words == "1 round, too few to rank them"
+    assert compare([2.0, 2.0], [1.0, 1.0], "by hand", 1.05).words == (
+        "2 rounds, too few to rank them; wanted ratio <= 1.05: MISSED"
+    )
+
+
 def test_what_slows_the_whole_machine_drops_out():
     weather = [1.0, 3.0, 1.5, 2.0, 1.2]
     one = compare([1.1 * w for w in weather], weather, "by hand")

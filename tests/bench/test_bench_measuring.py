@@ -1,7 +1,9 @@
 import math
 
-from purenet.bench.contests import Contender, Contest
+from purenet.bench.contests import Contender, Contest, Cost
 from purenet.bench.measuring import measure
+from purenet.bench.peaks import Peak, Peaks
+from purenet.bench.rating import rate
 
 
 def contest(*results, tolerance=0.01):
@@ -54,6 +56,27 @@ def test_a_contender_that_raises_does_not_stop_the_others():
 def test_without_the_first_there_is_nothing_to_compare_with():
     rows = measure("suite", contest(ValueError("no"), 1.0), rounds=1)
     assert [row.error for row in rows] == ["ValueError: no", "nothing to compare with: c0 failed"]
+
+
+def test_what_has_nothing_to_agree_on_is_timed():
+    contenders = [Contender(name, lambda: None, None) for name in "ab"]
+    rows = measure("suite", Contest("case", "program", 1, None, 0.0, contenders, compiles=False), rounds=3)
+    assert [(row.error, row.result, row.compile_seconds, len(row.seconds)) for row in rows] == [
+        (None, None, None, 3)
+    ] * 2
+
+
+def test_slow_contests_get_fewer_rounds():
+    for slowness, rounds in ((1, 6), (3, 2), (100, 1)):
+        rows = measure("suite", contest(1.0)._replace(slowness=slowness), rounds=6)
+        assert len(rows[0].seconds) == rounds
+
+
+def test_times_are_held_against_the_limit():
+    peaks = Peaks({"float32 default": Peak("float32 default", 1e12, 512)}, 1e11, 1e-5, 1e-2)
+    (row,) = measure("suite", contest(1.0)._replace(cost=Cost(4, 10**6, 10)), rounds=1, peaks=peaks)
+    assert row.rates == rate(row.median, Cost(4, 10**6, 10), "float32 default", peaks)
+    assert measure("suite", contest(1.0), rounds=1, peaks=peaks)[0].rates is None
 
 
 def test_contenders_take_turns_and_begin_in_turn(monkeypatch):
