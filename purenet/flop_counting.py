@@ -31,8 +31,9 @@ def flops(fn: Callable[..., Any], *args: Any, trips: int | None = None) -> Flops
 
     Only floating and complex numbers count; an operation on complex numbers is one operation, as on real ones.
     Integers, comparisons, choices, moves, conversions and random bits are free. A scan counts as often as it is
-    long, so do loops with static bounds; `cond` and `switch` count their costliest branch; `shard_map` all of its
-    devices, and `jax.checkpoint` what it computes again. The compiler may do less, where it finds a value twice.
+    long, so do loops with static bounds; `cond` and `switch` count their costliest branch, what depends on the
+    platform its default; `shard_map` all of its devices, and `jax.checkpoint` what it computes again. The compiler
+    may do less, where it finds a value twice.
 
     Args:
       fn: a function of arrays, such as `net.apply`, `jax.grad(loss)` or what `pn.train` returns, jitted or not.
@@ -144,6 +145,9 @@ def _while(eqn: Eqn, count: _Counter, trips: int | None) -> Flops:
 
 
 def _cond(eqn: Eqn, count: _Counter, trips: int | None) -> Flops:
+    platforms = eqn.params.get("branches_platforms")
+    if platforms and None in platforms:  # from `jax.lax.platform_dependent`
+        return count(eqn.params["branches"][platforms.index(None)])
     return max(map(count, eqn.params["branches"]), key=lambda branch: branch.total)
 
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from purenet.contract import Layer, Spec, Tree, layer
 from purenet.errors import ShapeError, StructureError, describe, expect_array, expect_key, expect_shape, is_whole
+from purenet.layers.products import product
 
 Initializer = Callable[..., jax.Array]
 
@@ -78,18 +79,20 @@ def dense(
         y = jnp.dot(x, params["kernel"])
         return y + params["bias"] if bias else y
 
+    def forward(params: Tree, xs: jax.Array, state: Tree, key: Any) -> tuple[jax.Array, Tree]:
+        ys = product(xs, params["kernel"])
+        return (ys + params["bias"][None] if bias else ys), state
+
     def vjp(params: Tree, xs: jax.Array, state: Tree, key: Any) -> Any:
-        ys = jnp.dot(xs, params["kernel"])
-        ys = ys + params["bias"][None] if bias else ys
-        return ys, state, jax.tree_util.Partial(pullback, params["kernel"], xs)
+        return *forward(params, xs, state, key), jax.tree_util.Partial(pullback, params["kernel"], xs)
 
     def pullback(kernel: jax.Array, xs: jax.Array, dys: jax.Array) -> tuple[Tree, jax.Array]:
-        dparams = {"kernel": jnp.dot(xs.T, dys)}
+        dparams = {"kernel": product(xs.T, dys)}
         if bias:
             dparams["bias"] = jnp.sum(dys, axis=0)
-        return dparams, jnp.dot(dys, kernel.T)
+        return dparams, product(dys, kernel.T)
 
-    return layer(apply, init=init, vjp=vjp, check=check, name="dense")
+    return layer(apply, init=init, forward=forward, vjp=vjp, check=check, name="dense")
 
 
 def _checked_params(params: Tree, features: int, bias: bool) -> jax.Array:

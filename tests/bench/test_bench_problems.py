@@ -102,7 +102,8 @@ def test_peers_are_handed_the_mini_batches_that_train_takes(case, worker, tmp_pa
 def test_the_table_of_peers_says_what_their_files_offer():
     for peer in (OURS, *PEERS.values()):
         tree = ast.parse((find_folder() / f"{peer.file}.py").read_text(encoding="utf-8"))
-        named = {node.targets[0].id: node.value for node in tree.body if isinstance(node, ast.Assign)}
+        assigned = [node for node in tree.body if isinstance(node, ast.Assign)]
+        named = {ast.unparse(node.targets[0]): node.value for node in assigned}
         assert tuple(key.value for key in named["CONTENDERS"].keys) == peer.contenders
         assert isinstance(ast.literal_eval(named["PACKAGES"]), tuple)
 

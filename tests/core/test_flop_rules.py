@@ -181,3 +181,10 @@ def test_transposed_taps_are_those_counted_one_by_one():
 
 def test_no_primitive_stands_in_two_tables():
     assert len(ELEMENTWISE | REDUCTIONS | FREE) == len(ELEMENTWISE) + len(REDUCTIONS) + len(FREE)
+
+
+def test_what_depends_on_the_platform_counts_as_its_default():
+    def either(x):
+        return jax.lax.platform_dependent(x, cpu=lambda x: x * 2 + 1, default=lambda x: x @ x)
+
+    assert pn.flops(either, pn.spec((4, 4))) == pn.Flops(matmul=2 * 4**3, elementwise=0)
