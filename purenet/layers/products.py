@@ -28,7 +28,8 @@ def product(left: jax.Array, right: jax.Array) -> jax.Array:
     (m, k), n = left.shape, right.shape[1]
     if not 0 < m * k * n <= _SMALL or left.dtype not in _EXACT:
         return jnp.dot(left, right)
-    return jax.lax.platform_dependent(left, right, cpu=_by_sums, default=jnp.dot)
+    out: jax.Array = jax.lax.platform_dependent(left, right, cpu=_by_sums, default=jnp.dot)
+    return out
 
 
 def _by_sums(left: jax.Array, right: jax.Array) -> jax.Array:
