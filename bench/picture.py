@@ -3,7 +3,8 @@
 import matplotlib as mpl
 import numpy as np
 
-from purenet.bench.records import peaks_of_record, rows_of_record
+from purenet.bench.records import peaks_of_record
+from purenet.bench.tables import show_time
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
@@ -11,9 +12,9 @@ import matplotlib.pyplot as plt
 _OURS, _THEIRS, _LINE = "#c2410c", "#94a3b8", "#334155"
 
 
-def draw(record, path):
-    """Writes the picture as a PNG file."""
-    rows = [row for row in rows_of_record(record) if row.error is None and row.seconds]
+def draw(record, rows, path):
+    """Writes the picture as a PNG file: the rows, under the peaks of the record."""
+    rows = [row for row in rows if row.error is None and row.seconds]
     peaks = peaks_of_record(record)
     bars = _chosen(rows)
     height = max(6, 2 + 0.17 * len(bars))
@@ -27,9 +28,9 @@ def draw(record, path):
 
 def _chosen(rows):
     """Training steps beside peers, if there were any; else those measured in one process."""
-    raced = any(row.process for row in rows)
-    chosen = [row for row in rows if row.suite.startswith("train-") and row.process == raced and row.rates is not None]
-    return [row for row in chosen if "beside its products" not in row.case]
+    steps = [row for row in rows if row.suite.startswith("train-") and row.rates is not None]
+    raced = any(row.process for row in steps)
+    return [row for row in steps if row.process == raced and "beside its products" not in row.case]
 
 
 def _bars(axes, chosen):
@@ -40,7 +41,7 @@ def _bars(axes, chosen):
         for row in group:
             ours = row.contender.startswith(("pn.", "fit"))
             axes.barh(place, row.median, color=_OURS if ours else _THEIRS)
-            axes.text(row.median * 1.1, place, _short(row.median), va="center", fontsize=7, color=_LINE)
+            axes.text(row.median * 1.1, place, show_time(row.median), va="center", fontsize=7, color=_LINE)
             ticks.append(place)
             labels.append(row.contender)
             place += 1
@@ -79,7 +80,7 @@ def _roofline(axes, rows, peaks):
     said = []
     for case in dict.fromkeys(row.case for row in rated if "beside its products" not in row.case):
         group = [row for row in rated if row.case == case]
-        lead = next(row for row in group if row.contender.startswith("pn.train"))
+        lead = next((row for row in group if row.contender.startswith("pn.train")), group[0])
         said.append(f"{len(said) + 1}  {case}: {100 * lead.rates.of_limit:.3g} % of the limit")
         for row in group:
             size, color, above = (7, _OURS, 3) if row is lead else (4, _THEIRS, 2)
@@ -93,11 +94,6 @@ def _point(row):
 
 
 def _key(row):
-    return "float32 default" if row.arithmetic.startswith("float32") else row.arithmetic
-
-
-def _short(seconds):
-    for size, unit in ((1, "s"), (1e-3, "ms"), (1e-6, "µs")):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds / 1e-9:.3g} ns"
+    """The peak that a row is held against; the precision in force is named in brackets."""
+    precision = next((one for one in ("highest", "high") if f"({one}" in row.arithmetic), "default")
+    return f"float32 {precision}" if row.arithmetic.startswith("float32") else row.arithmetic

@@ -1,9 +1,10 @@
-"""Turns a file of results into the README's tables and a picture.
+"""Turns files of results into the README's tables and a picture.
 
-    python bench/report.py bench/results/FILE.json          writes both
-    python bench/report.py bench/results/FILE.json --check  says whether the README holds what the file says
+    python bench/report.py bench/results/FILE.json …          writes both
+    python bench/report.py bench/results/FILE.json … --check  says whether the README holds what the files say
 
-The tables stand in the README between two comments; nothing else there is touched. The picture lies beside the file.
+Of a contest that several files hold, the last one's rows are taken. The tables stand in the README between two
+comments; nothing else there is touched. The picture lies beside the first file.
 """
 
 import argparse
@@ -19,35 +20,52 @@ BEGIN, END = "<!-- figures: written by bench/report.py -->", "<!-- end of figure
 README = pathlib.Path(__file__).parents[1] / "README.md"
 
 # Columns of the first table, by the contenders' names.
-_OURS = ("hand-written JAX", "pn.train, autodiff", "pn.train, backprop", "fit's chunks")
+_COLUMNS = ("hand-written JAX", "pn.train, autodiff", "pn.train, backprop", "fit's chunks")
 
 
 def main(arguments=None):
     """Runs the command and gives its exit status."""
     parser = argparse.ArgumentParser(prog="python bench/report.py", description="Writes the README's figures.")
-    parser.add_argument("file", help="results of python -m purenet.bench --json")
+    parser.add_argument("files", nargs="+", help="results of python -m purenet.bench --json")
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if the README differs")
     parser.add_argument("--readme", default=README, type=pathlib.Path, help="the file with the two comments")
     told = parser.parse_args(arguments)
+    files = [pathlib.Path(file) for file in told.files]
+    picture = files[0].with_suffix(".png")
     try:
-        record = read_record(told.file)
+        records = [_trusted(file) for file in files]
+        rows = joined(records)
         old = told.readme.read_text(encoding="utf-8")
-        new = replaced(old, report(record, pathlib.Path(told.file), told.readme))
+        new = replaced(old, report(records, rows, files, picture, told.readme.resolve().parent))
     except (OSError, ValueError) as error:
         parser.error(str(error))
     if told.check:
         if new != old:
-            print(f"{told.readme} does not hold what {told.file} says: run python bench/report.py {told.file}")
+            print(f"{told.readme} does not hold what the files say: run python bench/report.py {' '.join(told.files)}")
         return int(new != old)
-    draw(record, picture_of(pathlib.Path(told.file)))
+    draw(records[0], rows, picture)
     told.readme.write_text(new, encoding="utf-8")
-    print(f"written: {told.readme}, {picture_of(pathlib.Path(told.file))}")
+    print(f"written: {told.readme}, {picture}")
     return 0
 
 
-def picture_of(file):
-    """The picture lies beside the results."""
-    return file.with_suffix(".png")
+def _trusted(file):
+    """Reads a record that may be published."""
+    record = read_record(str(file))
+    if not record["finished"] or not all(canary["alive"] for canary in record["canaries"]):
+        raise ValueError(f"{file}: expected a whole run with living canaries, got another. Run it again.")
+    return record
+
+
+def joined(records):
+    """The rows of all records; of a contest that is in several, those of the last."""
+    contests = {}
+    for record in records:
+        fresh = {}
+        for row in rows_of_record(record):
+            fresh.setdefault((row.suite, row.case), []).append(row)
+        contests |= fresh
+    return [row for contest in contests.values() for row in contest]
 
 
 def replaced(text, figures):
@@ -57,30 +75,36 @@ def replaced(text, figures):
     return f"{text[: text.index(BEGIN) + len(BEGIN)]}\n{figures}\n{text[text.index(END) :]}"
 
 
-def report(record, file, readme):
+def report(records, rows, files, picture, root):
     """All tables, as Markdown; those for which there are no rows are left out."""
-    rows = [row for row in rows_of_record(record) if row.error is None]
-    file = file.resolve().relative_to(readme.resolve().parent)
-    parts = [_surroundings(record, file), f"![training steps, and how near the roofline they are]({picture_of(file)})"]
-    parts += [_by_hand(rows), _peers(rows), _limits(record, rows), _others(rows)]
+    where = [file.resolve().relative_to(root) for file in files]
+    parts = [
+        _surroundings(records, where),
+        f"![training steps, and how near the roofline they are]({picture.resolve().relative_to(root)})",
+        _by_hand(rows),
+        _peers(rows),
+        _limits(records[0], rows),
+        _others(rows),
+    ]
     return "\n\n".join(part for part in parts if part)
 
 
-def of_suites(rows, prefix, *, process=False):
-    """The rows of suites with this prefix, by case."""
+def of_suites(rows, prefix, process=None):
+    """The rows of suites with this prefix, by case; those of processes of their own, of one process, or all."""
     cases = {}
     for row in rows:
-        if row.suite.startswith(prefix) and row.process == process and row.seconds:
+        if row.suite.startswith(prefix) and process in (None, row.process):
             cases.setdefault(row.case, {})[row.contender] = row
     return cases
 
 
-def _surroundings(record, file):
-    machine = record["machine"]
-    quick = " Quick runs, which are noisy." if record["quick"] else ""
+def _surroundings(records, where):
+    machine = records[0]["machine"]
+    quick = " Quick runs, which are noisy." if any(record["quick"] for record in records) else ""
+    links = " and ".join(f"[{file.stem}]({file})" for file in where)
     return (
         f"{machine['device']}, {machine['cores']} CPU cores, jax {machine['jax']}, Python {machine['python']}, float32 "
-        f"unless said otherwise, Adam. Medians of interleaved rounds; ranges are in [the file]({file}).{quick}"
+        f"unless said otherwise, Adam. Medians of interleaved rounds; ranges are in {links}.{quick}"
     )
 
 
@@ -90,15 +114,12 @@ def _table(headings, rows):
 
 
 def _by_hand(rows):
-    cases = {case: found for case, found in of_suites(rows, "train-").items() if set(_OURS) <= set(found)}
+    cases = {case: found for case, found in of_suites(rows, "train-", False).items() if _COLUMNS[0] in found}
     if not cases:
         return ""
-    lines = [
-        [case, *(show_time(found[name].median) for name in _OURS), f"{found[_OURS[1]].comparison.ratio:.2f}"]
-        for case, found in cases.items()
-    ]
+    lines = [[case, *(_cell(found.get(name)) for name in _COLUMNS)] for case, found in cases.items()]
     headings = ["time of a step", "by hand", "`train`", '`train`, `gradient="backprop"`', "`fit`'s program"]
-    return _table([*headings, "`train` / by hand"], lines)
+    return "In brackets, how many times as long as by hand.\n\n" + _table(headings, lines)
 
 
 def _peers(rows):
@@ -112,7 +133,7 @@ def _peers(rows):
         for row in found.values()
         for package, version in row.versions.items()
     }
-    lines = [[name, *(_beside(found, name) for found in cases.values())] for name in names]
+    lines = [[name, *(_cell(found.get(name)) for found in cases.values())] for name in names]
     many = max(len(row.seconds) for found in cases.values() for row in found.values())
     said = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
     return (
@@ -124,28 +145,33 @@ def _peers(rows):
     )
 
 
-def _beside(found, name):
-    if name not in found:
-        return ""
-    ratio = found[name].comparison
-    return show_time(found[name].median) + ("" if ratio is None else f" ({ratio.ratio:.3g}x)")
+def _cell(row):
+    """A time, and how many times as long as the contest's first row's it is."""
+    if row is None or row.error is not None:
+        return "" if row is None else "refused"
+    return show_time(row.median) + ("" if row.comparison is None else f" ({row.comparison.ratio:.3g})")
 
 
 def _limits(record, rows):
     peaks = peaks_of_record(record)
     lines = [
-        [case, show_time(row.median), f"{row.rates.flops / 1e9:,.0f}", f"{row.rates.of_limit:.0%}", row.arithmetic]
-        for case, found in of_suites(rows, "train-").items()
+        [case, show_time(row.median), f"{row.rates.flops / 1e9:,.3g}", f"{row.rates.of_limit:.2g}", row.arithmetic]
+        for case, found in of_suites(rows, "train-", False).items()
         for name, row in found.items()
-        if name == _OURS[1] and row.rates is not None and "beside" not in case and row.rates.of_limit >= 0.1
+        if name == _COLUMNS[1] and row.rates is not None and "beside" not in case
     ]
     if peaks is None or not lines:
         return ""
-    best = peaks.matmul["float32 default"]
+    best = ", ".join(
+        f"{peak.flops / 1e9:,.0f} in {name.removesuffix(' default')}"
+        for name, peak in peaks.matmul.items()
+        if name in ("float32 default", "bfloat16")
+    )
     return (
-        f"How near the metal `train` is: this machine multiplies {best.size:,} x {best.size:,} matrices of float32 at "
-        f"{best.flops / 1e9:,.0f} GFLOP/s and copies at {peaks.bandwidth / 1e9:.0f} GB/s; the limit is the least time "
-        "that these allow a step.\n\n" + _table(["", "a step", "GFLOP/s", "of the limit", "arithmetic"], lines)
+        f"How near the metal `train` is: this machine multiplies square matrices at {best} GFLOP/s and copies at "
+        f"{peaks.bandwidth / 1e9:.0f} GB/s; the limit is the least time that these allow a step. What a small network "
+        "takes is the calling of its operations.\n\n"
+        + _table(["`train`", "a step", "GFLOP/s", "share of the limit", "arithmetic"], lines)
     )
 
 
@@ -155,12 +181,16 @@ def _others(rows):
         for case, found in of_suites(rows, suite).items():
             first, *others = found.values()
             lines += [
-                [f"{suite}: {case}", f"{first.contender}: {show_time(first.median)}", _named(row)] for row in others
+                [f"{suite}: {case}", f"{first.contender}: {show_time(first.median)}", _named(row)]
+                for row in others
+                if first.error is None
             ]
-    return _table(["", "", ""], lines) if lines else ""
+    return _table(["work", "one way", "another"], lines) if lines else ""
 
 
 def _named(row):
+    if row.error is not None:
+        return f"{row.contender}: refused"
     ratio = row.comparison.ratio
     words = f"{1 / ratio:.3g} times as fast" if ratio < 1 else f"{ratio:.3g} times as long"
     return f"{row.contender}: {show_time(row.median)}, {words}"

@@ -199,6 +199,7 @@ _MATMUL: dict[str, Callable[[Eqn], int]] = {
     "dot_general": _dot_general,
     "lu": _lu,
     "ragged_dot_general": _ragged_dot_general,
+    "small_product": lambda eqn: 2 * size(eqn.outvars[0]) * int(eqn.invars[1].aval.shape[0]),
     "triangular_solve": _triangular_solve,
 }
 _OTHERS: dict[str, Callable[[Eqn], int]] = {

@@ -1,6 +1,7 @@
 """scikit-learn's `MLPRegressor` and `MLPClassifier` with Adam: one call of `fit`, on the mini-batches end to end.
 
 It cuts them again in the same order. That is its fast way: `partial_fit` would check its arguments at every update.
+It computes on the CPU, wherever the others do.
 """
 
 import warnings

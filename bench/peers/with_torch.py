@@ -10,15 +10,16 @@ import torch
 from torch import nn
 
 PACKAGES = ("torch",)
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _make(problem, fused):
     layers = [nn.Linear(inputs, outputs) for inputs, outputs in itertools.pairwise(problem.widths)]
     activation = {"tanh": nn.Tanh, "relu": nn.ReLU}[problem.activation]
-    model = nn.Sequential(*[part for layer in layers for part in (layer, activation())][:-1])
+    model = nn.Sequential(*[part for layer in layers for part in (layer, activation())][:-1]).to(DEVICE)
     # Compiled, the plain Adam is fused with its neighbours; "fused" would be a call from there.
     optimizer = torch.optim.Adam(model.parameters(), lr=problem.rate, fused=fused)
-    xs, ys = torch.from_numpy(problem.xs), torch.from_numpy(problem.ys)
+    xs, ys = torch.from_numpy(problem.xs).to(DEVICE), torch.from_numpy(problem.ys).to(DEVICE)
     if problem.loss == "half_squared_error":
 
         def loss_fn(outputs, y):
@@ -38,12 +39,14 @@ def _make(problem, fused):
 
     @torch.no_grad()
     def weights(_):
-        return [(layer.weight.numpy().T.copy(), layer.bias.numpy().copy()) for layer in layers]
+        return [(layer.weight.cpu().numpy().T.copy(), layer.bias.cpu().numpy().copy()) for layer in layers]
 
     def loop(train_step):
         def run(_):
             for x, y in batches:
                 train_step(x, y)
+            if DEVICE.type == "cuda":
+                torch.cuda.synchronize()
 
         return start, run, weights
 

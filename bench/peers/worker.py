@@ -102,8 +102,13 @@ def main(file, name, path, seconds):
     peer, problem = importlib.import_module(file), load(path)
     contender = peer.CONTENDERS[name]
     told = measure(problem, contender, float(seconds)) if float(seconds) else _once(problem, contender)
-    told["versions"] = {package: importlib.metadata.version(package) for package in peer.PACKAGES}
+    told["versions"] = {package: _version(package) for package in peer.PACKAGES}
     print(json.dumps(told), flush=True)
+
+
+def _version(package):
+    """The module's own word, as it tells builds apart, or the distribution's."""
+    return getattr(sys.modules.get(package), "__version__", None) or importlib.metadata.version(package)
 
 
 def _once(problem, contender):

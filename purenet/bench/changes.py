@@ -10,7 +10,7 @@ from purenet.bench.rows import Row
 from purenet.bench.tables import show_time
 
 # What makes two runs different ones rather than a change of the code.
-_SURROUNDINGS = ("device", "cores", "python", "jax", "jaxlib", "xla_flags")
+_SURROUNDINGS = ("device", "cores", "python", "jax", "jaxlib", "optax", "xla_flags", "settings")
 
 
 def show_changes(rows: Sequence[Row], old: dict[str, Any], machine: Machine, *, quick: bool) -> str:
@@ -30,9 +30,11 @@ def show_changes(rows: Sequence[Row], old: dict[str, Any], machine: Machine, *, 
     lines = [f"compared with the run of {old['date']}"]
     lines += _surroundings(old, machine, quick)
     before = {_key(row): row for row in rows_of_record(old) if row.seconds}
-    timed = [row for row in rows if row.seconds]
-    for row in timed:
-        if _key(row) in before:
+    for row in rows:
+        if row.error is not None:
+            was = f"{show_time(statistics.median(before.pop(_key(row)).seconds))} then, " if _key(row) in before else ""
+            lines.append(f"  {_name(row)}: {was}now {row.error}")
+        elif _key(row) in before:
             lines.append(_line(row, before.pop(_key(row))))
         else:
             lines.append(f"  {_name(row)}: not in the earlier run")
@@ -47,7 +49,7 @@ def _surroundings(old: dict[str, Any], machine: Machine, quick: bool) -> list[st
     differ = [
         f"{name} {there.get(name)!r} then, {here[name]!r} now"
         for name in (*_SURROUNDINGS, "quick")
-        if there.get(name) != here[name]
+        if name in there and there[name] != here[name]
     ]
     return [f"  other surroundings, so that the code is not all that differs: {'; '.join(differ)}"] if differ else []
 
@@ -60,7 +62,13 @@ def _line(row: Row, old: Row) -> str:
         words = f"SLOWER: takes {now / then:.3g} times as long"
     else:
         words = f"no change beyond the ranges (ratio {now / then:.3g})"
+    if row.versions != old.versions:
+        words += f"; other versions: {_shown(old.versions)} then, {_shown(row.versions)} now"
     return f"  {_name(row)}: {show_time(then)} then, {show_time(now)} now: {words}"
+
+
+def _shown(versions: dict[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items()) or "none told"
 
 
 def _key(row: Row) -> tuple[str, str, str, str | None]:

@@ -1,13 +1,14 @@
 """The command line of `python -m purenet.bench`."""
 
 import sys
+import time
 from collections.abc import Sequence
 
 from purenet.bench import canaries
 from purenet.bench.changes import show_changes
 from purenet.bench.machine import Machine, choose_device, find_machine
 from purenet.bench.options import Options, parse
-from purenet.bench.peaks import Peaks, measure_peaks
+from purenet.bench.peaks import Peaks, better, measure_peaks
 from purenet.bench.records import make_record, write_record
 from purenet.bench.rows import Row
 from purenet.bench.running import run_suite
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: Options, machine: Machine) -> int:
+    started = time.monotonic()
     print(show_machine(machine), flush=True)
     found: list[canaries.Canary] = []
     rows: list[Row] = []
@@ -44,21 +46,31 @@ def _run(options: Options, machine: Machine) -> int:
         for canary in canaries.CANARIES:
             found.append(canary())
             print(show_canary(found[-1]), flush=True)
-        peaks = measure_peaks(quick, options.settings.dtype)
-        print(show_peaks(peaks), flush=True)
         for name in options.suites:
+            if peaks is None or not quick:  # again before each suite, as other work on the machine comes and goes
+                peaks = _peaks(peaks, options)
             run_suite(name, SUITES[name], options, peaks, rows)
         finished = True
     except KeyboardInterrupt:
         cases = len({(row.suite, row.case) for row in rows})
         print(f"\ninterrupted: {cases} finished contests, printed above", flush=True)
+    seconds = time.monotonic() - started
     if options.compare is not None and rows:
         print(f"\n{show_changes(rows, options.compare, machine, quick=quick)}")
     written = True
     if options.json is not None:
-        record = make_record(machine, found, peaks, rows, quick=quick, finished=finished)
+        record = make_record(machine, found, peaks, rows, quick=quick, finished=finished, seconds=seconds)
         written = _written(options.json, record)
     return _status(finished, written, found, rows)
+
+
+def _peaks(before: Peaks | None, options: Options) -> Peaks:
+    """Measures the limits, the first time or again, and shows them the first time."""
+    peaks = measure_peaks(options.settings.quick or before is not None, options.settings.dtype)
+    if before is not None:
+        return better(before, peaks)
+    print(show_peaks(peaks), flush=True)
+    return peaks
 
 
 def _written(path: str, record: dict[str, object]) -> bool:

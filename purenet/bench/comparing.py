@@ -47,15 +47,15 @@ def compare(
     ratio = statistics.median(seconds) / statistics.median(others)
     low, high = quartiles([one / other for one, other in zip(seconds, others, strict=True)])
     if len(seconds) < _FEWEST:
-        words = [f"{len(seconds)} {'round' if len(seconds) == 1 else 'rounds'}, too few to rank them"]
-    else:
-        words = [_rank(ratio, low, high)]
+        words = f"{len(seconds)} {'round' if len(seconds) == 1 else 'rounds'}, too few to rank them"
+        return Comparison(to, ratio, low, high, at_most, words, at_least)
+    verdicts = [_rank(ratio, low, high)]
     if at_most is not None:
         wanted = f"ratio <= {at_most:g}" if at_most >= 1 else f"{1 / at_most:g} times as fast"
-        words.append(_verdict(wanted, ratio <= at_most, at_most, ratio, low, high))
+        verdicts.append(_verdict(wanted, ratio <= at_most, at_most, ratio, low, high))
     if at_least is not None:
-        words.append(_verdict(f"ratio >= {at_least:g}", ratio >= at_least, at_least, ratio, low, high))
-    return Comparison(to, ratio, low, high, at_most, "; ".join(words), at_least)
+        verdicts.append(_verdict(f"ratio >= {at_least:g}", ratio >= at_least, at_least, ratio, low, high))
+    return Comparison(to, ratio, low, high, at_most, "; ".join(verdicts), at_least)
 
 
 def quartiles(values: Sequence[float]) -> tuple[float, float]:

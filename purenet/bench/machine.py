@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import jax
 
+import purenet
+
 
 class Machine(NamedTuple):
     """Where the numbers come from.
@@ -25,6 +27,9 @@ class Machine(NamedTuple):
       jax: version.
       jaxlib: version.
       xla_flags: the environment's XLA_FLAGS.
+      optax: version.
+      purenet: version.
+      settings: the environment's variables that begin with JAX_.
     """
 
     device: str
@@ -37,6 +42,9 @@ class Machine(NamedTuple):
     jax: str
     jaxlib: str
     xla_flags: str
+    optax: str
+    purenet: str
+    settings: dict[str, str]
 
 
 @contextlib.contextmanager
@@ -52,6 +60,9 @@ def choose_device(number: int, dtype: str | None) -> Iterator[None]:
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(jax.default_device(jax.devices()[number]))
+        # Compile times are those of compiling, not of a cache that an earlier run has left on the disk.
+        stack.callback(jax.config.update, "jax_enable_compilation_cache", jax.config.jax_enable_compilation_cache)
+        jax.config.update("jax_enable_compilation_cache", False)
         if dtype == "float64":
             stack.enter_context(jax.enable_x64(True))
         yield
@@ -85,6 +96,9 @@ def find_machine() -> Machine:
         jax=importlib.metadata.version("jax"),
         jaxlib=importlib.metadata.version("jaxlib"),
         xla_flags=os.environ.get("XLA_FLAGS", ""),
+        optax=importlib.metadata.version("optax"),
+        purenet=purenet.__version__,
+        settings={name: value for name, value in sorted(os.environ.items()) if name.startswith("JAX_")},
     )
 
 

@@ -15,6 +15,9 @@ from purenet.bench.rows import Row
 # Calls shorter than this are timed several in a row, so that the clock and the loop around it do not count.
 _SAMPLE_SECONDS = 0.02
 
+# A contest that takes longer than this, on a device on which small programs are slow, ends after the least rounds.
+_MOST_SECONDS, _LEAST_ROUNDS = 45.0, 5
+
 
 class _Ready(NamedTuple):
     """A contender after its first calls: its first time, its number if any, and how many calls make a sample."""
@@ -48,11 +51,20 @@ def measure(suite: str, contest: Contest, rounds: int, peaks: Peaks | None = Non
         except Exception as error:  # whatever one contender's library raises, the others go on
             errors[contender.name] = in_one_line(error)
     errors |= refusals(contest, {name: one.result for name, one in ready.items()})
-    running = [contender for contender in contest.contenders if contender.name not in errors]
     times: dict[str, list[float]] = {contender.name: [] for contender in contest.contenders}
-    for turn in range(max(1, rounds // contest.slowness) if running else 0):
+    started = time.perf_counter()
+    for turn in range(max(1, rounds // contest.slowness)):
+        running = [contender for contender in contest.contenders if contender.name not in errors]
+        if not running or (turn >= _LEAST_ROUNDS and time.perf_counter() - started > _MOST_SECONDS):
+            break
         for contender in rotated(running, turn):
-            times[contender.name].append(_clock(contender.call, ready[contender.name].calls)[0])
+            try:
+                times[contender.name].append(_clock(contender.call, ready[contender.name].calls)[0])
+            except Exception as error:  # late, such as for want of memory
+                errors[contender.name] = in_one_line(error)
+    first = contest.contenders[0].name
+    if first in errors:
+        errors = {**dict.fromkeys(times, f"nothing to compare with: {first} failed"), **errors}
     outcomes = {}
     for name, series in times.items():
         one = ready.get(name)

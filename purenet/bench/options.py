@@ -56,10 +56,13 @@ def parse(arguments: Sequence[str] | None, suites: Mapping[str, Suite]) -> Optio
             parser.error(f"there is no suite {name!r}. Choose from: {', '.join(suites)}.")
     _expect_device(parser, told.device)
     peers = _peers(parser, told)
-    for path, what in ((told.json, "--json a file"), (told.profile, "--profile a folder")):
+    for path, expect, what in (
+        (told.json, expect_writable, "--json a file"),
+        (told.profile, _expect_folder, "--profile a folder"),
+    ):
         try:
             if path is not None:
-                (expect_writable if path is told.json else _expect_folder)(path)
+                expect(path)
         except OSError as error:
             parser.error(f"cannot write to {path}: {error.strerror}. Give {what} in a folder that exists.")
     return Options(
@@ -84,7 +87,7 @@ def _parser(suites: Mapping[str, Suite]) -> argparse.ArgumentParser:
     parser.add_argument("suites", nargs="*", metavar="suite", help="what to run; all if none is named")
     parser.add_argument("--quick", action="store_true", help="fewer rounds and shorter runs: noisier")
     parser.add_argument(
-        "--peers", metavar="NAMES", help=f"race in the train suites against all, or some of: {','.join(PEERS)}"
+        "--peers", metavar="NAMES", help=f"race against all, or some of: {','.join(PEERS)}; in train-… and startup"
     )
     parser.add_argument("--json", metavar="FILE", help="write everything measured to this file")
     parser.add_argument("--compare", metavar="OLD.json", help="say what has changed since that run")

@@ -102,7 +102,8 @@ def _row(
     if contender.name != first:
         comparison = compare(outcome.times, others, first, contender.at_most, contender.at_least)
     if contest.cost is not None and contest.dtype is not None and peaks is not None:
-        rates = rate(median, contest.cost, arithmetic_of(contest.dtype), peaks)
+        key = arithmetic_of(contest.dtype)
+        rates = rate(median, contest.cost, key, peaks) if key in peaks.matmul else None
     return dataclasses.replace(
         row,
         compile_seconds=max(0.0, outcome.first - statistics.median(outcome.times)) if contest.compiles else None,

@@ -55,7 +55,7 @@ def measure_peaks(quick: bool, dtype: str | None = None) -> Peaks:
     """Measures the limits of the default device: the best of many tries each, as nothing is faster than a limit.
 
     Args:
-      quick: whether a quarter of the tries will do.
+      quick: whether a third of the tries will do.
       dtype: one more type of numbers to measure products of, if it is not among the usual ones.
 
     Returns:
@@ -64,13 +64,32 @@ def measure_peaks(quick: bool, dtype: str | None = None) -> Peaks:
     seconds = _QUICK_SECONDS if quick else _SECONDS
     matmul = {}
     for arithmetic in dict.fromkeys([*(f"float32 {one}" for one in _PRECISIONS), "bfloat16", dtype or "bfloat16"]):
-        if arithmetic != "float32":
-            matmul[arithmetic] = _matmul(arithmetic, seconds)
+        peak = None if arithmetic == "float32" else _matmul(arithmetic, seconds)
+        if peak is not None:
+            matmul[arithmetic] = peak
     if _on_cpu():  # where every precision is the same program
-        same = [f"float32 {one}" for one in _PRECISIONS]
+        same = [f"float32 {one}" for one in _PRECISIONS if f"float32 {one}" in matmul]
         best = max((matmul[one] for one in same), key=lambda peak: peak.flops)
         matmul |= {one: best._replace(arithmetic=one) for one in same}
     return Peaks(matmul, _bandwidth(seconds), _dispatch(seconds), _compile(seconds))
+
+
+def better(one: Peaks, other: Peaks) -> Peaks:
+    """Joins what was measured at two times: nothing is faster than a limit, so the better of each.
+
+    Args:
+      one: some limits.
+      other: those of the same device, of the same arithmetics.
+
+    Returns:
+      The limits.
+    """
+    return Peaks(
+        matmul={name: max(peak, other.matmul[name], key=lambda p: p.flops) for name, peak in one.matmul.items()},
+        bandwidth=max(one.bandwidth, other.bandwidth),
+        dispatch=min(one.dispatch, other.dispatch),
+        compile=min(one.compile, other.compile),
+    )
 
 
 def arithmetic_of(dtype: str) -> str:
@@ -97,25 +116,27 @@ def shown_arithmetic(dtype: str) -> str:
       dtype: such as "float32".
 
     Returns:
-      The dtype's name; for float32 with the products' rounding, where it is coarser.
+      The dtype's name; for float32 on an accelerator with the precision in force, and what it means by default.
     """
-    coarse = {"gpu": "TF32", "tpu": "bfloat16"}.get(chosen_device().platform)
-    if coarse is None or arithmetic_of(dtype) != "float32 default":
+    if dtype != "float32" or _on_cpu():
         return dtype
-    return f"{dtype} ({coarse} products)"
+    precision = jax.config.jax_default_matmul_precision or "default"
+    means = {"gpu": ": TF32 where the GPU has it", "tpu": ": bfloat16 products"}.get(chosen_device().platform, "")
+    return f"float32 ({precision}{means if precision == 'default' else ''})"
 
 
-def _matmul(arithmetic: str, seconds: float) -> Peak:
+def _matmul(arithmetic: str, seconds: float) -> Peak | None:
+    """The best rate over the sizes for which there is room; None if there is no such product on this device."""
     dtype, _, precision = arithmetic.partition(" ")
     multiply = jax.jit(functools.partial(jnp.matmul, precision=precision or None))
-    best = Peak(arithmetic, 0.0, 0)
+    best = None
     for size in _CPU_SIZES if _on_cpu() else _SIZES:
         try:
             a = jax.random.normal(jax.random.key(0), (size, size), jnp.float32).astype(dtype)
             flops = 2 * size**3 / _best(functools.partial(multiply, a, a), seconds / 3)
-        except jax.errors.JaxRuntimeError:  # no room for this size
+        except jax.errors.JaxRuntimeError:  # no room for this size, or no such product on this device
             break
-        if flops > best.flops:
+        if best is None or flops > best.flops:
             best = Peak(arithmetic, flops, size)
     return best
 
@@ -123,7 +144,7 @@ def _matmul(arithmetic: str, seconds: float) -> Peak:
 def _bandwidth(seconds: float) -> float:
     count = (_CPU_COPIED if _on_cpu() else _COPIED) // 8
     array = [jnp.zeros(count, jnp.float32)]
-    copy = jax.jit(lambda a: a + 1, donate_argnums=0)  # in place, so that no page is new
+    copy = jax.jit(lambda a: a + 1, donate_argnums=0)  # in place, so that no page is new: a copy, but for the sum
 
     def call() -> Any:
         array[0] = copy(array[0])

@@ -35,6 +35,7 @@ def run_process(command: Sequence[str]) -> str:
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         # This process holds the accelerator too: the new one takes no more of its memory than it needs.
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+        "JAX_ENABLE_COMPILATION_CACHE": "false",  # as here
     }
     done = subprocess.run(command, capture_output=True, text=True, env=surroundings, timeout=_PATIENCE, check=False)
     if done.returncode:

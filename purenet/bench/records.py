@@ -38,6 +38,7 @@ def make_record(
     *,
     quick: bool,
     finished: bool,
+    seconds: float,
 ) -> dict[str, Any]:
     """Puts together what the file holds.
 
@@ -48,6 +49,7 @@ def make_record(
       rows: the results; times in seconds.
       quick: whether it was a quick run.
       finished: whether it went to its end.
+      seconds: how long it took.
 
     Returns:
       A dict that JSON can hold.
@@ -57,6 +59,7 @@ def make_record(
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "quick": quick,
         "finished": finished,
+        "seconds": round(seconds, 1),
         "machine": machine._asdict(),
         "canaries": [{**canary._asdict(), "alive": canary.alive} for canary in canaries],
         "peaks": None if peaks is None else _as_dict(peaks),
@@ -79,7 +82,9 @@ def write_record(path: str, record: dict[str, Any]) -> None:
       OSError: if it cannot be written.
     """
     text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
-    pathlib.Path(path).write_text(text + "\n", encoding="utf-8")
+    part = pathlib.Path(f"{path}.part")  # so that an earlier file is whole until this one is
+    part.write_text(text + "\n", encoding="utf-8")
+    part.replace(path)
 
 
 def peaks_of_record(record: dict[str, Any]) -> Peaks | None:

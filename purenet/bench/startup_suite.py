@@ -62,6 +62,7 @@ def contests(settings: Settings) -> Iterator[Contest]:
             agreement=None,
             tolerance=0.0,
             contenders=tuple(Contender(name, process(script), None) for name, script in named.items()),
+            processes=True,
             dtype=None,
             compiles=False,
             slowness=4,
@@ -85,7 +86,8 @@ def _beside_peers(names: tuple[str, ...]) -> Iterator[Contest]:
             contenders=tuple(Contender(name, call, lambda told: float(told["result"])) for name, call in calls.items()),
             dtype=None,
             compiles=False,
-            slowness=8,
+            processes=True,
+            slowness=5,
         )
 
 
@@ -105,4 +107,4 @@ def process(script: str) -> Callable[[], None]:
     return call
 
 
-STARTUP = Suite("a new process: its imports, and everything up to its first update", contests)
+STARTUP = Suite("a new process on the first device: its imports, and everything up to its first update", contests)

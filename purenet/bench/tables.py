@@ -124,7 +124,7 @@ def _rates(rows: Sequence[Row]) -> list[str]:
         lines.append(_line((name, *numbers), _RATE_WIDTHS))
     lines.append(f"  the limit: {show_time(limit.limit_seconds)} a {rows[0].per}, set by {what}")
     if limit.limit == "matmul" and any(one.of_limit > 1 for _, one in rated):
-        lines[-1] += "; above 100 %: the machine was slower while its peaks were measured"
+        lines[-1] += "; above 100 %, the peaks were measured at a worse moment"
     return lines
 
 

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 import purenet as pn
@@ -21,10 +20,9 @@ _AT_MOST = 1.05
 # Wanted of the large network: at least 75 % of the rate of its own products.
 _OF_PRODUCTS = 1 / 0.75
 
-# A wrong order of the examples changes the last mini-batch's loss by some ten percent. Rounding, in another order
-# of summation, changed it by 0.16 % at most in 16,384 steps of float32.
-_TOLERANCE = {"float32": 0.01, "float64": 0.01}
-_COARSE = 0.1
+# Of the mean loss of the last epoch. XXX
+_TOLERANCE = {"float32": 2e-3, "float64": 2e-3}
+_COARSE = 0.02
 
 # One call takes 0.1 to 0.3 s on two cores.
 TINY = Case((2, 16, 1), 4, 4_096, 96)
@@ -90,13 +88,13 @@ def make_contest(case: Case) -> Contest:
         case=case.name,
         per="step",
         per_call=problem.updates,
-        agreement="last loss",
+        agreement="mean loss of the last epoch",
         tolerance=_TOLERANCE.get(case.dtype, _COARSE),
         contenders=(
-            Contender("hand-written JAX", _by_hand(problem), _last),
-            Contender("pn.train, autodiff", _train(problem, "autodiff"), _last, _AT_MOST),
-            Contender("pn.train, backprop", _train(problem, "backprop"), _last, _AT_MOST),
-            Contender("fit's chunks", _chunks(problem), _last),
+            Contender("hand-written JAX", _by_hand(problem), _last_epoch),
+            Contender("pn.train, autodiff", _train(problem, "autodiff"), _last_epoch, _AT_MOST),
+            Contender("pn.train, backprop", _train(problem, "backprop"), _last_epoch, _AT_MOST),
+            Contender("fit's chunks", _chunks(problem), _last_epoch),
         ),
         cost=cost_of(problem),
         dtype=case.dtype,
@@ -159,24 +157,23 @@ def _chunks(problem: Problem) -> Callable[[], Any]:
     chunks = make_chunks(problem.net, problem.loss, problem.optimizer, "autodiff", (), problem.plan)
 
     def call() -> Any:
-        state, last = problem.start, None
+        state, losses = problem.start, list[Any]()
         for _ in range(problem.case.epochs):
-            left = problem.plan.steps
+            left, losses = problem.plan.steps, []
             while left:
                 count = min(left, chunks.longest)
                 chunk = jax.block_until_ready(chunks.run(state, {}, problem.data, count))
-                state, last, left = chunk.state, chunk.losses[count - 1], left - count
-        return last
+                state, left = chunk.state, left - count
+                losses.append(chunk.losses[:count])
+        return losses
 
     return call
 
 
 def _products(problem: Problem) -> Callable[[], Any]:
     """Every product of a step, of matrices that are there; as often as there are steps."""
-    pairs = [
-        (jnp.ones(left, problem.case.dtype), jnp.ones(right, problem.case.dtype))
-        for left, right in products_of(problem.case)
-    ]
+    draw = functools.partial(jax.random.normal, jax.random.key(0), dtype=problem.case.dtype)
+    pairs = [(draw(left), draw(right)) for left, right in products_of(problem.case)]
     program = jax.jit(lambda pairs: [left @ right for left, right in pairs])
 
     def call() -> Any:
@@ -188,9 +185,10 @@ def _products(problem: Problem) -> Callable[[], Any]:
     return call
 
 
-def _last(losses: Any) -> float:
-    """The last update's loss, that of one mini-batch: a number that knows the order of the examples."""
-    return float(np.ravel(losses)[-1])
+def _last_epoch(losses: Any) -> float:
+    """The mean loss of the last epoch's updates, from those of all epochs or from its parts."""
+    parts = losses if isinstance(losses, list) else [losses[-1]]
+    return float(np.mean(np.concatenate([np.asarray(part, np.float64) for part in parts])))
 
 
 TRAIN_TINY = train_suite("a training step of 2-16-1, B=4, against the same step written by hand", TINY)

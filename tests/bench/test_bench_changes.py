@@ -14,7 +14,7 @@ def timed(*seconds, **fields):
 
 
 def changes(now, then, machine=MACHINE, quick=False):
-    old = make_record(MACHINE, [], None, then, quick=False, finished=True)
+    old = make_record(MACHINE, [], None, then, quick=False, finished=True, seconds=1.0)
     return show_changes(now, {**old, "date": "2026-01-01T00:00:00+00:00"}, machine, quick=quick).splitlines()
 
 
@@ -40,6 +40,7 @@ def test_rows_of_one_run_alone_are_named():
     refused = dataclasses.replace(ROW, contender="wrong", error="refused: …")
     assert changes([timed(1.0), timed(1.0, case="new"), refused], [timed(1.0), gone, other_suite])[2:] == [
         "  train-tiny, new, pn.train: not in the earlier run",
+        "  train-tiny, 2-16-1 B=4, wrong: now refused: …",
         "  train-tiny, 2-16-1 B=4, by hand: only in the earlier run",
     ]
 
@@ -55,3 +56,15 @@ def test_other_surroundings_are_said():
         "  other surroundings, so that the code is not all that differs: "
         f"device {MACHINE.device!r} then, 'abacus' now; quick False then, True now"
     )
+
+
+def test_a_row_that_is_refused_now_is_said_beside_what_it_was():
+    refused = dataclasses.replace(ROW, error="refused: another loss")
+    assert changes([refused], [timed(4e-6)])[1:] == [
+        "  train-tiny, 2-16-1 B=4, pn.train: 4 µs then, now refused: another loss"
+    ]
+
+
+def test_other_versions_are_said():
+    lines = changes([timed(1.0, versions={"keras": "3.2"})], [timed(1.0, versions={"keras": "3.1"})])
+    assert lines[1].endswith("(ratio 1); other versions: keras 3.1 then, keras 3.2 now")

@@ -78,7 +78,8 @@ def test_a_dead_canary_is_shouted_and_makes_the_status_non_zero(capsys, suites, 
 
 
 def test_the_canary_lives_here_and_sees_wrong_numbers():
-    assert canaries.vmapped_products().alive
+    assert all(canary().alive for canary in canaries.CANARIES)
+    assert "operators one by one" in canaries.single_operators().name
     assert not canaries.compare_with_float64("sums", [1.0, 2.01], [1.0, 2.0]).alive
     assert not canaries.compare_with_float64("sums", [1.0, float("nan")], [1.0, 2.0]).alive
 
@@ -116,7 +117,7 @@ def test_a_contest_that_cannot_be_made_is_an_error_row_and_the_run_goes_on(capsy
     assert command.main([]) == 1
     out = capsys.readouterr().out
     assert "good: one" in out
-    assert "ERROR not made: RuntimeError: no such data" in out
+    assert "ERROR not measured: RuntimeError: no such data" in out
     assert "wrong: three" in out
 
 
@@ -148,6 +149,35 @@ def test_profiles_are_written_where_they_were_asked_for(capsys, suites, tmp_path
     assert command.main(["good", "--profile", str(tmp_path / "profiles")]) == 0
     assert {path.name for path in (tmp_path / "profiles").iterdir()} == {"good_one_c0", "good_one_c1", "good_two_c0"}
     assert list((tmp_path / "profiles" / "good_one_c0").rglob("*.xplane.pb"))
+
+
+def test_a_profile_that_fails_costs_no_results(capsys, suites, monkeypatch, tmp_path):
+    def raising():
+        raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 byte.")
+
+    fits = contest("half", 1.0)
+    wide = contest("whole", 1.0)._replace(contenders=[Contender("a", raising, float)], smaller=lambda: fits)
+    some = contest("some", 1.0)
+    some = some._replace(contenders=[*some.contenders, Contender("wrong", raising, float)])
+    monkeypatch.setitem(suites, "good", Suite("profiled", lambda settings: iter([wide, some])))
+    assert command.main(["good", "--profile", str(tmp_path / "profiles")]) == 1
+    assert {path.name for path in (tmp_path / "profiles").iterdir()} == {"good_half_c0", "good_some_c0"}
+    monkeypatch.setattr(running.jax.profiler, "trace", lambda path: raising())
+    assert command.main(["good", "--profile", str(tmp_path / "profiles")]) == 1
+    assert "no profile of c0: RuntimeError: RESOURCE_EXHAUSTED" in capsys.readouterr().out
+
+
+def test_a_race_that_cannot_be_run_is_an_error_row(capsys, suites, monkeypatch):
+    def broken(*args, **options):
+        raise RuntimeError("no room for the problem")
+
+    race = Race(Case((2, 4, 1), 4, 64, 2), {})
+    monkeypatch.setitem(suites, "good", Suite("raced", lambda settings: iter(()), races=lambda settings: [race, race]))
+    monkeypatch.setattr(running, "race", broken)
+    assert command.main(["--peers", "jax"]) == 1
+    out = capsys.readouterr().out
+    assert out.count("ERROR not measured: RuntimeError: no room for the problem") == 2
+    assert "wrong: three" in out
 
 
 def test_a_race_follows_its_suite(capsys, suites, monkeypatch, tmp_path):

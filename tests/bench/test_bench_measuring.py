@@ -92,3 +92,28 @@ def test_short_calls_are_timed_many_in_a_row():
     one = Contender("a", lambda: calls.append(1) or 1.0, float)
     measure("suite", Contest("case", "step", 1, "loss", 0.0, [one]), rounds=1)
     assert len(calls) > 100
+
+
+def test_one_that_raises_late_gets_an_error_and_does_not_stop_the_others():
+    calls = []
+
+    def tired():
+        calls.append(1)
+        if len(calls) > 3:
+            raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+        return 1.0
+
+    patient = Contender("a", lambda: 1.0, float)
+    for contenders in ([patient, Contender("b", tired, float)], [Contender("b", tired, float), patient]):
+        calls.clear()
+        rows = measure("suite", Contest("case", "step", 1, "loss", 0.0, contenders), rounds=5)
+        errors = {row.contender: row.error for row in rows}
+        assert errors["b"] == "RuntimeError: RESOURCE_EXHAUSTED: Out of memory"
+        assert errors["a"] == (None if contenders[0] is patient else "nothing to compare with: b failed")
+        assert all(len(row.seconds) == 5 for row in rows if row.error is None)
+
+
+def test_what_takes_too_long_ends_after_the_least_rounds(monkeypatch):
+    monkeypatch.setattr("purenet.bench.measuring._MOST_SECONDS", 0.0)
+    (row,) = measure("suite", contest(1.0), rounds=25)
+    assert len(row.seconds) == 5

@@ -40,6 +40,16 @@ def test_an_unwritable_file_is_found_before_anything_runs(capsys, tmp_path):
     )
 
 
+def test_a_file_that_may_not_be_written(capsys, tmp_path, monkeypatch):
+    def refused(path, *args, **options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.open", refused)
+    assert usage_error(capsys, "--json", str(tmp_path / "results.json")) == (
+        f"cannot write to {tmp_path / 'results.json'}: Permission denied. Give --json a file in a folder that exists."
+    )
+
+
 def test_an_unwritable_folder_for_profiles_is_too(capsys, tmp_path):
     path = tmp_path / "missing" / "profiles"
     assert usage_error(capsys, "--profile", str(path)) == (

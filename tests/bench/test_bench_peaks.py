@@ -60,16 +60,47 @@ def test_the_precision_in_force_names_the_peak(precision, key):
 
 
 @pytest.mark.parametrize(
-    ("platform", "shown"),
-    [("cpu", "float32"), ("gpu", "float32 (TF32 products)"), ("tpu", "float32 (bfloat16 products)")],
+    ("platform", "precision", "shown"),
+    [
+        ("cpu", None, "float32"),
+        ("cpu", "highest", "float32"),
+        ("gpu", None, "float32 (default: TF32 where the GPU has it)"),
+        ("gpu", "high", "float32 (high)"),
+        ("gpu", "highest", "float32 (highest)"),
+        ("tpu", None, "float32 (default: bfloat16 products)"),
+    ],
 )
-def test_coarser_products_are_named(monkeypatch, platform, shown):
+def test_the_precision_of_products_is_named(monkeypatch, platform, precision, shown):
     class Device:
         pass
 
     Device.platform = platform
     monkeypatch.setattr(peaks, "chosen_device", Device)
-    assert shown_arithmetic("float32") == shown
-    assert shown_arithmetic("bfloat16") == "bfloat16"
-    with jax.default_matmul_precision("highest"):
-        assert shown_arithmetic("float32") == "float32"
+    with jax.default_matmul_precision(precision):
+        assert shown_arithmetic("float32") == shown
+        assert shown_arithmetic("bfloat16") == "bfloat16"
+
+
+def test_a_product_that_this_device_has_not_is_left_out(monkeypatch):
+    def refused(a, b, precision=None):
+        raise jax.errors.JaxRuntimeError("UNIMPLEMENTED: no such product")
+
+    monkeypatch.setattr(peaks, "_QUICK_SECONDS", 0.0)
+    monkeypatch.setattr(peaks, "_CPU_COPIED", 2**16)
+    monkeypatch.setattr(peaks.jnp, "matmul", refused)
+    monkeypatch.setattr(peaks, "_on_cpu", lambda: False)
+    monkeypatch.setattr(peaks, "_SIZES", (16,))
+    monkeypatch.setattr(peaks, "_COPIED", 2**16)
+    assert measure_peaks(quick=True).matmul == {}
+
+
+def test_of_two_times_the_better_counts():
+    other = Peaks(
+        {"float32 default": Peak("float32 default", 3e11, 512), "bfloat16": Peak("bfloat16", 1e11, 512)},
+        9e9,
+        2e-5,
+        5e-3,
+    )
+    joined = peaks.better(MADE, other)
+    assert joined.matmul == {"float32 default": other.matmul["float32 default"], "bfloat16": MADE.matmul["bfloat16"]}
+    assert joined[1:] == (1e10, 1e-5, 5e-3)

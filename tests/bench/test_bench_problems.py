@@ -1,4 +1,5 @@
 import ast
+import importlib
 import importlib.util
 
 import jax
@@ -67,7 +68,7 @@ def test_another_order_of_the_examples_is_refused(monkeypatch):
     monkeypatch.setattr(train_suites, "order_of_epoch", lambda plan, key, step: jax.numpy.arange(plan.n))
     wrong = make_contest(SMALL)
     rows = measure("train", right._replace(contenders=[wrong.contenders[0], *right.contenders[1:]]), rounds=1)
-    assert all(row.error.startswith("refused: its last loss is ") for row in rows[1:])
+    assert all(row.error.startswith("refused: its mean loss of the last epoch is ") for row in rows[1:])
 
 
 def test_every_suite_makes_its_contests():
@@ -106,6 +107,24 @@ def test_the_table_of_peers_says_what_their_files_offer():
         named = {ast.unparse(node.targets[0]): node.value for node in assigned}
         assert tuple(key.value for key in named["CONTENDERS"].keys) == peer.contenders
         assert isinstance(ast.literal_eval(named["PACKAGES"]), tuple)
+
+
+@pytest.mark.parametrize("case", [SMALL, REGRESSION], ids=lambda case: case.name)
+@pytest.mark.parametrize("name", ["purenet", *PEERS])
+def test_every_peer_ends_at_the_same_loss(name, case, worker, tmp_path, monkeypatch):
+    peer = {"purenet": OURS, **PEERS}[name]
+    pytest.importorskip(peer.module, reason=f"{peer.module} is not installed: it belongs to the extra peers")
+    monkeypatch.syspath_prepend(find_folder())
+    write_problem(make_problem(case), tmp_path / "problem.npz")
+    problem = worker.load(tmp_path / "problem.npz")
+    start, run, weights = importlib.import_module("with_jax").scan_by_hand(problem)
+    wanted = worker.mean_loss(problem, weights(run(start())))
+    assert abs(worker.mean_loss(problem, problem.weights) - wanted) > 1e-3 * wanted
+    for contender in importlib.import_module(peer.file).CONTENDERS.values():
+        told = worker.measure(problem, contender, 0.0)
+        assert told["result"] == pytest.approx(wanted, rel=1e-4)
+        assert told["seconds"] > 0
+        assert told["runs"] == 3
 
 
 def test_what_is_wanted_is_wanted_of_contenders_that_there_are():

@@ -43,7 +43,9 @@ REFUSED = dataclasses.replace(ROW, error="refused: …")
 def test_a_record_is_read_back_as_it_was_written(tmp_path):
     path = str(tmp_path / "results.json")
     canaries = [Canary("one", 1e-8, 1e-6), Canary("two", None, 1e-6)]
-    write_record(path, make_record(find_machine(), canaries, PEAKS, [TIMED, REFUSED], quick=True, finished=False))
+    write_record(
+        path, make_record(find_machine(), canaries, PEAKS, [TIMED, REFUSED], quick=True, finished=False, seconds=2.5)
+    )
     record = read_record(path)
     assert rows_of_record(record) == [TIMED, REFUSED]
     assert peaks_of_record(record) == PEAKS
@@ -51,20 +53,36 @@ def test_a_record_is_read_back_as_it_was_written(tmp_path):
 
 def test_an_interrupted_run_may_have_no_peaks(tmp_path):
     path = str(tmp_path / "results.json")
-    write_record(path, make_record(find_machine(), [], None, [], quick=True, finished=False))
+    write_record(path, make_record(find_machine(), [], None, [], quick=True, finished=False, seconds=2.5))
     assert peaks_of_record(read_record(path)) is None
 
 
 def test_the_schema(tmp_path):
     path = tmp_path / "results.json"
     canaries = [Canary("one", 1e-8, 1e-6), Canary("two", None, 1e-6)]
-    write_record(str(path), make_record(find_machine(), canaries, PEAKS, [TIMED], quick=False, finished=True))
+    write_record(
+        str(path), make_record(find_machine(), canaries, PEAKS, [TIMED], quick=False, finished=True, seconds=2.5)
+    )
     record = json.loads(path.read_text(encoding="utf-8"))
-    assert set(record) == {"schema", "date", "quick", "finished", "machine", "canaries", "peaks", "rows"}
-    assert (record["schema"], record["quick"], record["finished"]) == (SCHEMA, False, True)
+    assert set(record) == {"schema", "date", "quick", "finished", "seconds", "machine", "canaries", "peaks", "rows"}
+    assert (record["schema"], record["quick"], record["finished"], record["seconds"]) == (SCHEMA, False, True, 2.5)
     assert record["date"].endswith("+00:00")
     assert set(record["machine"]) == {
-        *("device", "platform", "devices", "cores", "load", "system", "python", "jax", "jaxlib", "xla_flags")
+        *(
+            "device",
+            "platform",
+            "devices",
+            "cores",
+            "load",
+            "system",
+            "python",
+            "jax",
+            "jaxlib",
+            "optax",
+            "purenet",
+            "settings",
+            "xla_flags",
+        )
     }
     assert record["canaries"] == [
         {"name": "one", "error": 1e-8, "tolerance": 1e-6, "alive": True},

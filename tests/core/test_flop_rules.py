@@ -8,6 +8,7 @@ from jax import lax
 
 import purenet as pn
 from purenet.flop_rules import ELEMENTWISE, FREE, REDUCTIONS, _taps
+from purenet.layers.products import product
 
 X = pn.spec((4, 6))
 SQUARE = pn.spec((5, 5))
@@ -188,3 +189,7 @@ def test_what_depends_on_the_platform_counts_as_its_default():
         return jax.lax.platform_dependent(x, cpu=lambda x: x * 2 + 1, default=lambda x: x @ x)
 
     assert pn.flops(either, pn.spec((4, 4))) == pn.Flops(matmul=2 * 4**3, elementwise=0)
+
+
+def test_a_small_product_counts_as_a_product():
+    assert pn.flops(product, pn.spec((4, 2)), pn.spec((2, 16))) == pn.Flops(matmul=2 * 4 * 2 * 16, elementwise=0)

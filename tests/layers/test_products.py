@@ -38,10 +38,10 @@ def test_small_products_on_a_cpu_call_no_library_and_leave_no_choice_to_run_time
     assert "kind=kCustom" not in text
 
 
-@pytest.mark.parametrize(("shapes", "dtype"), [(((16, 16), (16, 17)), "float32"), (((4, 2), (2, 16)), "bfloat16")])
+@pytest.mark.parametrize(("shapes", "dtype"), [(((32, 16), (16, 17)), "float32"), (((4, 2), (2, 16)), "bfloat16")])
 def test_large_and_16_bit_products_are_left_to_the_library(shapes, dtype):
     left, right = (draw(*shape, dtype=dtype) for shape in shapes)
-    assert "platform_index" not in str(jax.make_jaxpr(product)(left, right))
+    assert "small_product" not in str(jax.make_jaxpr(product)(left, right))
 
 
 def test_sums_are_cut_before_xla_takes_them_for_a_library():
@@ -69,10 +69,38 @@ def test_every_derivative_is_that_of_the_plain_product(m, k, n):
 
 def test_it_can_be_mapped_over_either_side():
     lefts, rights = draw(5, 4, 2), draw(5, 2, 16, seed=1)
-    for axes in ((0, 0), (0, None), (None, 0)):
-        left, right = (a if axis == 0 else a[0] for a, axis in zip((lefts, rights), axes, strict=True))
-        got = jax.vmap(product, axes)(left, right)
-        np.testing.assert_allclose(got, jax.vmap(jnp.dot, axes)(left, right), rtol=1e-5, atol=1e-5)
+    for axes in ((0, 0), (0, None), (None, 0), (1, 2), (2, 0), (None, 1)):
+        left, right = (
+            a[0] if axis is None else jnp.moveaxis(a, 0, axis) for a, axis in zip((lefts, rights), axes, strict=True)
+        )
+        for mapped in (jax.vmap(product, axes), jax.jit(jax.vmap(product, axes))):
+            np.testing.assert_allclose(mapped(left, right), jax.vmap(jnp.dot, axes)(left, right), rtol=1e-5, atol=1e-5)
+
+
+def test_many_at_once_are_left_to_the_library():
+    """As sums they would take several times as long."""
+    many = str(jax.make_jaxpr(jax.vmap(product))(draw(5, 4, 2), draw(5, 2, 16)))
+    assert "dot_general" in many
+    assert "small_product" not in many
+
+
+def test_an_unknown_size_is_left_to_the_library():
+    spec = jax.ShapeDtypeStruct(jax.export.symbolic_shape("b, 2"), jnp.float32)
+    exported = jax.export.export(jax.jit(product))(spec, draw(2, 16))
+    np.testing.assert_allclose(exported.call(draw(3, 2), draw(2, 16)), draw(3, 2) @ draw(2, 16), rtol=1e-5)
+
+
+def test_inside_a_shard_map_it_is_left_to_the_library():
+    auto = (jax.sharding.AxisType.Auto,)
+    mesh = jax.make_mesh((1,), ("data",), axis_types=auto, devices=jax.devices()[:1])
+    spec = jax.sharding.PartitionSpec
+    mapped = jax.shard_map(product, mesh=mesh, in_specs=(spec("data"), spec()), out_specs=spec("data"))
+    np.testing.assert_allclose(mapped(draw(4, 2), draw(2, 16)), draw(4, 2) @ draw(2, 16), rtol=1e-5)
+
+
+def test_other_platforms_are_given_the_plain_product():
+    exported = jax.export.export(jax.jit(product), platforms=["cuda"])(draw(4, 2), draw(2, 16))
+    assert "dot_general" in exported.mlir_module()
 
 
 def test_a_not_a_number_stays_in_its_row():
