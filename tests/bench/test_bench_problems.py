@@ -111,6 +111,7 @@ def test_the_table_of_peers_says_what_their_files_offer():
 
 @pytest.mark.parametrize("case", [SMALL, REGRESSION], ids=lambda case: case.name)
 @pytest.mark.parametrize("name", ["purenet", *PEERS])
+@pytest.mark.filterwarnings("ignore")  # the peers' warnings are theirs
 def test_every_peer_ends_at_the_same_loss(name, case, worker, tmp_path, monkeypatch):
     peer = {"purenet": OURS, **PEERS}[name]
     pytest.importorskip(peer.module, reason=f"{peer.module} is not installed: it belongs to the extra peers")
