@@ -20,10 +20,10 @@ _AT_MOST = 1.05
 # Wanted of the large network: at least 75 % of the rate of its own products.
 _OF_PRODUCTS = 1 / 0.75
 
-# Of the mean loss of the last epoch. Rounding changed it by at most 4e-5 in float32 and 4e-4 in bfloat16, another order
-# of the examples by at least 2e-4 and 1e-3.
+# Of the mean loss of the last epoch. In float32 rounding changed it by at most 4e-5, another order of the examples by at
+# least 2e-4. In 16 bits one step of a loss is 4e-3 already: there only coarser mistakes show.
 _TOLERANCE = {"float32": 1.5e-4, "float64": 1.5e-4}
-_COARSE = 1e-3
+_COARSE = 8e-3
 
 # One call takes 0.1 to 0.3 s on two cores.
 TINY = Case((2, 16, 1), 4, 4_096, 96)
