@@ -149,7 +149,10 @@ def _cell(row):
     """A time, and how many times as long as the contest's first row's it is."""
     if row is None or row.error is not None:
         return "" if row is None else "refused"
-    return show_time(row.median) + ("" if row.comparison is None else f" ({row.comparison.ratio:.3g})")
+    if row.comparison is None:
+        return show_time(row.median)
+    ratio = row.comparison.ratio
+    return f"{show_time(row.median)} ({f'{ratio:.3g}' if ratio < 999 else f'{ratio:,.0f}'})"
 
 
 def _limits(record, rows):

@@ -20,8 +20,8 @@ _AT_MOST = 1.05
 # Wanted of the large network: at least 75 % of the rate of its own products.
 _OF_PRODUCTS = 1 / 0.75
 
-# Of the mean loss of the last epoch. In float32 rounding changed it by at most 4e-5, another order of the examples by at
-# least 2e-4. In 16 bits one step of a loss is 4e-3 already: there only coarser mistakes show.
+# Of the mean loss of the last epoch. In float32 rounding changed it by at most 4e-5, another order of the examples by
+# at least 2e-4. In 16 bits one step of a loss is 4e-3 already: there only coarser mistakes show.
 _TOLERANCE = {"float32": 1.5e-4, "float64": 1.5e-4}
 _COARSE = 8e-3
 
