@@ -1,6 +1,7 @@
 """What the command line asks for, checked before anything runs."""
 
 import argparse
+import os
 import pathlib
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -101,10 +102,11 @@ def _parser(suites: Mapping[str, Suite]) -> argparse.ArgumentParser:
 def _expect_device(parser: argparse.ArgumentParser, number: int) -> None:
     try:
         devices = jax.devices()
-    except RuntimeError as error:
-        first = str(error).splitlines()[0].rstrip(".")
+    except (RuntimeError, AssertionError) as error:  # the second, without a word, where the platform has no plugin
+        asked = os.environ.get("JAX_PLATFORMS", "")
+        reason = (str(error).splitlines() or [f"JAX_PLATFORMS asks for {asked!r} alone"])[0].rstrip(".")
         remedy = "Unset JAX_PLATFORMS to run on what there is, or install its plugin."
-        parser.error(f"JAX finds no device: {first}. {remedy}")
+        parser.error(f"JAX finds no device: {reason}. {remedy}")
     if not 0 <= number < len(devices):
         there = ", ".join(f"{i}: {device.device_kind}" for i, device in enumerate(devices))
         parser.error(f"there is no device {number}. JAX sees {there}.")

@@ -66,14 +66,24 @@ def test_a_device_that_is_not_there(capsys):
         assert usage_error(capsys, "--device", number) == f"there is no device {number}. JAX sees {there}."
 
 
-def test_no_accelerator_at_all(capsys, monkeypatch):
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (
+            RuntimeError("Unable to initialize backend 'cuda': no CUDA-capable device is detected.\nand more"),
+            "Unable to initialize backend 'cuda': no CUDA-capable device is detected",
+        ),
+        (AssertionError(), "JAX_PLATFORMS asks for 'cuda' alone"),
+    ],
+)
+def test_no_accelerator_at_all(capsys, monkeypatch, error, reason):
     def nothing():
-        raise RuntimeError("Unable to initialize backend 'cuda': no CUDA-capable device is detected\nand more")
+        raise error
 
+    monkeypatch.setenv("JAX_PLATFORMS", "cuda")
     monkeypatch.setattr(options.jax, "devices", nothing)
     assert usage_error(capsys) == (
-        "JAX finds no device: Unable to initialize backend 'cuda': no CUDA-capable device is detected. "
-        "Unset JAX_PLATFORMS to run on what there is, or install its plugin."
+        f"JAX finds no device: {reason}. Unset JAX_PLATFORMS to run on what there is, or install its plugin."
     )
 
 
