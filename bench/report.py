@@ -166,12 +166,12 @@ def _limits(record, rows):
     if peaks is None or not lines:
         return ""
     best = ", ".join(
-        f"{peak.flops / 1e9:,.0f} in {name.removesuffix(' default')}"
+        f"{peak.flops / 1e9:,.0f} GFLOP/s in {name.removesuffix(' default')}"
         for name, peak in peaks.matmul.items()
         if name in ("float32 default", "bfloat16")
     )
     return (
-        f"How near the metal `train` is: this machine multiplies square matrices at {best} GFLOP/s and copies at "
+        f"How near the metal `train` is: this machine multiplies square matrices at {best}, and copies at "
         f"{peaks.bandwidth / 1e9:.0f} GB/s; the limit is the least time that these allow a step. What a small network "
         "takes is the calling of its operations.\n\n"
         + _table(["`train`", "a step", "GFLOP/s", "share of the limit", "arithmetic"], lines)
