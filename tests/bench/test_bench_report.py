@@ -1,8 +1,8 @@
 import dataclasses
+import importlib
 import pathlib
 import re
-import subprocess
-import sys
+from typing import NamedTuple
 
 import pytest
 
@@ -58,12 +58,29 @@ def results(tmp_path):
     return tmp_path
 
 
-def report(folder, *arguments):
-    command = [sys.executable, "bench/report.py", *arguments, "--readme", str(folder / "README.md")]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+class Done(NamedTuple):
+    returncode: int
+    stderr: str
 
 
-def test_the_figures_stand_between_the_comments_and_nothing_else_is_touched(results):
+@pytest.fixture
+def report(monkeypatch, capsys):
+    """Runs bench/report.py in this process."""
+    monkeypatch.syspath_prepend(ROOT / "bench")
+    module = importlib.import_module("report")
+
+    def run(folder, *arguments):
+        readme = [] if folder is None else ["--readme", str(folder / "README.md")]
+        try:
+            code = module.main([*arguments, *readme])
+        except SystemExit as stopped:
+            code = stopped.code
+        return Done(code, capsys.readouterr().err)
+
+    return run
+
+
+def test_the_figures_stand_between_the_comments_and_nothing_else_is_touched(report, results):
     done = report(results, str(results / "here.json"))
     assert done.returncode == 0, done.stderr
     text = (results / "README.md").read_text(encoding="utf-8")
@@ -83,14 +100,14 @@ def test_the_figures_stand_between_the_comments_and_nothing_else_is_touched(resu
     assert (results / "here.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_check_tells_whether_readme_and_file_agree(results):
+def test_check_tells_whether_readme_and_file_agree(report, results):
     path = str(results / "here.json")
     assert report(results, path, "--check").returncode == 1
     report(results, path)
     assert report(results, path, "--check").returncode == 0
 
 
-def test_of_a_contest_in_several_files_the_last_counts(results):
+def test_of_a_contest_in_several_files_the_last_counts(report, results):
     again = [timed(9e-6), timed(3e-6, 9e-6, contender="pn.train, autodiff")]
     record = make_record(find_machine(), [], None, again, quick=False, finished=True, seconds=1.0)
     write_record(str(results / "again.json"), record)
@@ -102,7 +119,7 @@ def test_of_a_contest_in_several_files_the_last_counts(results):
 
 
 @pytest.mark.parametrize("told", [{"finished": False}, {"canaries": [{"name": "x", "alive": False}]}])
-def test_what_may_not_be_published_is_refused(results, told):
+def test_what_may_not_be_published_is_refused(report, results, told):
     record = {**read_record(str(results / "here.json")), **told}
     write_record(str(results / "bad.json"), record)
     done = report(results, str(results / "bad.json"))
@@ -111,7 +128,7 @@ def test_what_may_not_be_published_is_refused(results, told):
 
 
 @pytest.mark.parametrize("text", ["nothing", f"{MARKS[1]}\n{MARKS[0]}", f"{MARKS[0]}\n{MARKS[0]}\n{MARKS[1]}"])
-def test_a_readme_without_its_place_is_refused(results, text):
+def test_a_readme_without_its_place_is_refused(report, results, text):
     (results / "README.md").write_text(text, encoding="utf-8")
     done = report(results, str(results / "here.json"))
     assert done.returncode == 2
@@ -119,17 +136,17 @@ def test_a_readme_without_its_place_is_refused(results, text):
     assert (results / "README.md").read_text(encoding="utf-8") == text
 
 
-def test_a_bad_file_is_refused(results):
+def test_a_bad_file_is_refused(report, results):
     (results / "bad.json").write_text("{", encoding="utf-8")
     done = report(results, str(results / "bad.json"))
     assert done.returncode == 2
     assert "expected JSON" in done.stderr
 
 
-def test_the_readme_holds_what_its_files_say():
+def test_the_readme_holds_what_its_files_say(report, monkeypatch):
     files = re.findall(r"\((bench/results/[\w.-]+\.json)\)", (ROOT / "README.md").read_text(encoding="utf-8"))
     assert files
     assert (ROOT / files[0]).with_suffix(".png").is_file()
     assert not any(read_record(str(ROOT / file))["quick"] for file in files)
-    done = subprocess.run([sys.executable, "bench/report.py", *files, "--check"], cwd=ROOT, check=False)
-    assert done.returncode == 0
+    monkeypatch.chdir(ROOT)
+    assert report(None, *files, "--check").returncode == 0
