@@ -5,11 +5,8 @@ from typing import Any
 
 import jax
 
-import purenet as pn
-from purenet.bench import by_hand
 from purenet.bench.contests import Contender, Contest, Settings, Suite
-from purenet.bench.problems import Case, Problem, make_problem, weights_of
-from purenet.updates import order_of_epoch
+from purenet.bench.problems import Case, Problem, arguments_by_hand, make_problem, run_by_hand, run_of_train
 
 CASES = (Case((784, 128, 10), 128, 12_800, 10), Case((64,) * 9, 32, 3_200, 10))
 
@@ -44,38 +41,19 @@ def contests(settings: Settings) -> Iterator[Contest]:
 
 
 def _by_hand(problem: Problem, last: Callable[[Any], Any]) -> Callable[[], None]:
-    weights, start, case = weights_of(problem), problem.start, problem.case
+    arguments = arguments_by_hand(problem)
 
     def call() -> None:
-        def order(key: Any, step: Any) -> jax.Array:  # a new one every time, as JAX remembers what it traced
-            return order_of_epoch(problem.plan, key, step)
-
-        run = by_hand.make_training(
-            lambda *args: problem.loss_by_hand(*args),
-            problem.optimizer,
-            order,
-            batch_size=case.batch,
-            epochs=case.epochs,
-        )
-        opt_state = problem.optimizer.init(weights)
-        last(jax.jit(run).lower(weights, opt_state, start.key, problem.data.xs, problem.data.ys))
+        last(jax.jit(run_by_hand(problem)).lower(*arguments))  # a new function, as JAX remembers what it traced
 
     return call
 
 
 def _train(problem: Problem, gradient: str, last: Callable[[Any], Any]) -> Callable[[], None]:
-    case, data = problem.case, (problem.data.xs, problem.data.ys)
+    data = (problem.data.xs, problem.data.ys)
 
     def call() -> None:
-        run = pn.train(
-            problem.net,
-            problem.loss,
-            problem.optimizer,
-            batch_size=case.batch,
-            epochs=case.epochs,
-            gradient=gradient,
-        )
-        last(jax.jit(run).lower(problem.start, data))
+        last(jax.jit(run_of_train(problem, gradient)).lower(problem.start, data))
 
     return call
 

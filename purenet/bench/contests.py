@@ -10,7 +10,7 @@ class Settings(NamedTuple):
     Attributes:
       quick: whether shorter runs will do.
       dtype: the numbers' type, such as "float32"; None lets a suite take its own.
-      peers: the names of the peers to race against, from `peers.PEERS`.
+      peers: the names of the installed peers to race against, from `peers.PEERS`.
     """
 
     quick: bool = False

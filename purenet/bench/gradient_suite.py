@@ -9,7 +9,8 @@ import optax
 
 import purenet as pn
 from purenet.bench.contests import Contender, Contest, Settings, Suite
-from purenet.bench.problems import Case, Problem, cost_of, make_problem, weights_of
+from purenet.bench.problems import Case, Problem, cost_of, make_problem, scaled, weights_of
+from purenet.bench.train_suites import DIGITS, LARGE, TINY
 
 # The hand rules cost what autodiff costs.
 _AT_MOST = 1.05
@@ -21,11 +22,7 @@ _COARSE = 0.1
 # Small enough that the weights stay near where they began, on which the rate of the work does not depend.
 _RATE = 1e-4
 
-CASES = (
-    Case((2, 16, 1), 4, 4_096, 96),
-    Case((64, 32, 10), 32, 32_768, 16),
-    Case((784, 512, 512, 10), 512, 12_800, 2),
-)
+CASES = (TINY, DIGITS, LARGE)
 
 
 def contests(settings: Settings) -> Iterator[Contest]:
@@ -38,8 +35,7 @@ def contests(settings: Settings) -> Iterator[Contest]:
       One contest after the other.
     """
     for case in CASES[:-1] if settings.quick else CASES:
-        epochs = max(1, case.epochs // 4) if settings.quick else case.epochs
-        yield make_contest(case._replace(epochs=epochs, dtype=settings.dtype or case.dtype))
+        yield make_contest(scaled(case, settings))
 
 
 def make_contest(case: Case) -> Contest:

@@ -50,7 +50,7 @@ def measure(suite: str, contest: Contest, rounds: int, peaks: Peaks | None = Non
             ready[contender.name] = _prepare(contender, contest.compiles)
         except Exception as error:  # whatever one contender's library raises, the others go on
             errors[contender.name] = in_one_line(error)
-    errors |= refusals(contest, {name: one.result for name, one in ready.items()})
+    errors |= _refused(contest, ready, errors)
     times: dict[str, list[float]] = {contender.name: [] for contender in contest.contenders}
     started = time.perf_counter()
     for turn in range(max(1, rounds // contest.slowness)):
@@ -62,9 +62,7 @@ def measure(suite: str, contest: Contest, rounds: int, peaks: Peaks | None = Non
                 times[contender.name].append(_clock(contender.call, ready[contender.name].calls)[0])
             except Exception as error:  # late, such as for want of memory
                 errors[contender.name] = in_one_line(error)
-    first = contest.contenders[0].name
-    if first in errors:
-        errors = {**dict.fromkeys(times, f"nothing to compare with: {first} failed"), **errors}
+    errors |= _refused(contest, ready, errors)  # again, as the first may have failed late
     outcomes = {}
     for name, series in times.items():
         one = ready.get(name)
@@ -96,6 +94,10 @@ def in_one_line(error: Exception) -> str:
       One line.
     """
     return f"{type(error).__name__}: {error}".strip().splitlines()[0]
+
+
+def _refused(contest: Contest, ready: dict[str, _Ready], errors: dict[str, str]) -> dict[str, str]:
+    return refusals(contest, {name: one.result for name, one in ready.items() if name not in errors})
 
 
 def _prepare(contender: Contender, compiles: bool) -> _Ready:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 
 from purenet.bench.contests import Settings, Suite
-from purenet.bench.peers import INSTALL, PEERS, find_folder, split_by_presence
+from purenet.bench.peers import INSTALL, PEERS, absent, find_folder
 from purenet.bench.records import expect_writable, read_record
 
 DTYPES = ("float32", "bfloat16", "float64")  # float16 would need its loss scaled
@@ -127,10 +127,10 @@ def _peers(parser: argparse.ArgumentParser, told: argparse.Namespace) -> tuple[s
         find_folder()
     except ValueError as error:
         parser.error(str(error))
-    absent = split_by_presence(names)[1]
-    for name in absent:
+    missing = absent(names)
+    for name in missing:
         print(f"peer {name} is not installed here and left out. Get it with {INSTALL}, in an environment of its own.")
-    return tuple(name for name in names if name not in absent)
+    return tuple(name for name in names if name not in missing)
 
 
 def _earlier(parser: argparse.ArgumentParser, path: str | None) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import pathlib
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -61,22 +62,21 @@ def find_folder() -> pathlib.Path:
     if not (folder / "worker.py").is_file():
         raise ShapeError(
             f"expected the peers' files in {folder}, got none: they are not part of the installed package. "
-            'Clone the repository and install it with pip install -e ".[peers]".'
+            f"Clone the repository and install it with {INSTALL}."
         )
     return folder
 
 
-def split_by_presence(names: tuple[str, ...]) -> tuple[list[Peer], list[str]]:
-    """Tells the peers that are installed from those that are not.
+def absent(names: Sequence[str]) -> list[str]:
+    """Names the peers that are not installed.
 
     Args:
       names: keys of `PEERS`.
 
     Returns:
-      The installed peers, and the names of the absent ones.
+      Those of them that cannot be imported.
     """
-    absent = [name for name in names if importlib.util.find_spec(PEERS[name].module) is None]
-    return [PEERS[name] for name in names if name not in absent], absent
+    return [name for name in names if importlib.util.find_spec(PEERS[name].module) is None]
 
 
 def write_problem(problem: Problem, path: pathlib.Path) -> None:

@@ -1,7 +1,8 @@
 """The networks that the training suites train, with data and first weights that are always the same."""
 
-from collections.abc import Iterator
-from typing import NamedTuple
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,10 +10,10 @@ import optax
 
 import purenet as pn
 from purenet.bench import by_hand
-from purenet.bench.contests import Cost
+from purenet.bench.contests import Cost, Settings
 from purenet.gradients import Batch
 from purenet.losses.base import Loss
-from purenet.updates import Plan, plan_epochs
+from purenet.updates import Plan, order_of_epoch, plan_epochs
 
 RATE = 1e-3
 
@@ -102,6 +103,71 @@ def weights_of(problem: Problem) -> by_hand.Weights:
       Kernel and bias of every layer.
     """
     return [(params["kernel"], params["bias"]) for params in problem.start.params if params]
+
+
+def scaled(case: Case, settings: Settings) -> Case:
+    """Fits a case to what was asked for.
+
+    Args:
+      case: network, data and length.
+      settings: a quick run goes through the data a quarter as often; a dtype replaces the case's own.
+
+    Returns:
+      The case.
+    """
+    epochs = max(1, case.epochs // 4) if settings.quick else case.epochs
+    return case._replace(epochs=epochs, dtype=settings.dtype or case.dtype)
+
+
+def run_by_hand(problem: Problem) -> Callable[..., Any]:
+    """Makes the whole run as written by hand, not compiled; a new function every time.
+
+    Args:
+      problem: from `make_problem`.
+
+    Returns:
+      A pure function of what `arguments_by_hand` gives.
+    """
+    return by_hand.make_training(
+        problem.loss_by_hand,
+        problem.optimizer,
+        functools.partial(order_of_epoch, problem.plan),
+        batch_size=problem.case.batch,
+        epochs=problem.case.epochs,
+    )
+
+
+def arguments_by_hand(problem: Problem) -> tuple[Any, ...]:
+    """Gives what the run by hand begins with.
+
+    Args:
+      problem: from `make_problem`.
+
+    Returns:
+      Weights, optimizer state, key, inputs and targets.
+    """
+    weights = weights_of(problem)
+    return weights, problem.optimizer.init(weights), problem.start.key, problem.data.xs, problem.data.ys
+
+
+def run_of_train(problem: Problem, gradient: str) -> Callable[..., Any]:
+    """Makes the same run by `pn.train`, not compiled; a new function every time.
+
+    Args:
+      problem: from `make_problem`.
+      gradient: "autodiff" or "backprop".
+
+    Returns:
+      A pure function of `problem.start` and the data.
+    """
+    return pn.train(
+        problem.net,
+        problem.loss,
+        problem.optimizer,
+        batch_size=problem.case.batch,
+        epochs=problem.case.epochs,
+        gradient=gradient,
+    )
 
 
 def cost_of(problem: Problem, optimizer: optax.GradientTransformation | None = None) -> Cost:

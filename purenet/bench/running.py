@@ -11,7 +11,7 @@ from purenet.bench.measuring import in_one_line, measure
 from purenet.bench.memory import is_out_of_memory
 from purenet.bench.options import Options
 from purenet.bench.peaks import Peaks
-from purenet.bench.peers import split_by_presence
+from purenet.bench.peers import PEERS
 from purenet.bench.racing import race
 from purenet.bench.rows import Row
 from purenet.bench.tables import show_contest
@@ -38,7 +38,7 @@ def run_suite(name: str, suite: Suite, options: Options, peaks: Peaks, rows: lis
         del contest  # so that its data are gone before the next one's are made
     if suite.races is None or not options.settings.peers:
         return
-    peers, _ = split_by_presence(options.settings.peers)
+    peers = [PEERS[one] for one in options.settings.peers]
     for case, wanted in suite.races(options.settings):
         try:
             done = race(

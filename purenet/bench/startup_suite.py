@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 from purenet.bench.contests import Contender, Contest, Settings, Suite
-from purenet.bench.peers import OURS, split_by_presence
+from purenet.bench.peers import OURS, PEERS
 from purenet.bench.problems import Case, make_problem
 from purenet.bench.processes import peer_process, problem_file, run_process
 
@@ -74,9 +74,11 @@ def contests(settings: Settings) -> Iterator[Contest]:
 def _beside_peers(names: tuple[str, ...]) -> Iterator[Contest]:
     """The first update of every peer in its first way of training, from an empty process on."""
     case = Case((784, 128, 10), 128, 128, 1)
-    peers, _ = split_by_presence(names)
     with problem_file(make_problem(case)) as path:
-        calls = {(name := peer.contenders[0]): peer_process(peer, name, path, 0) for peer in (OURS, *peers)}
+        calls = {
+            (name := peer.contenders[0]): peer_process(peer, name, path, 0)
+            for peer in (OURS, *(PEERS[one] for one in names))
+        }
         yield Contest(
             case=f"first update of {case.name}, beside peers",
             per="process",

@@ -7,12 +7,19 @@ from typing import Any
 import jax
 import numpy as np
 
-import purenet as pn
-from purenet.bench import by_hand
 from purenet.bench.contests import Contender, Contest, Race, Settings, Suite
-from purenet.bench.problems import Case, Problem, cost_of, make_problem, products_of, weights_of
+from purenet.bench.problems import (
+    Case,
+    Problem,
+    arguments_by_hand,
+    cost_of,
+    make_problem,
+    products_of,
+    run_by_hand,
+    run_of_train,
+    scaled,
+)
 from purenet.chunks import make_chunks
-from purenet.updates import order_of_epoch
 
 # The promise: a compiled step costs what the hand-written one costs (DESIGN.md).
 _AT_MOST = 1.05
@@ -66,11 +73,9 @@ def train_suite(summary: str, *cases: Case) -> Suite:
 
     def contests(settings: Settings) -> Iterator[Contest]:
         for case in cases:
-            scaled = case._replace(epochs=max(1, case.epochs // 4)) if settings.quick else case
-            scaled = scaled._replace(dtype=settings.dtype or case.dtype)
-            yield make_contest(scaled)
+            yield make_contest(scaled(case, settings))
             if min(case.widths[1:-1]) >= 512:
-                yield products_contest(scaled)
+                yield products_contest(scaled(case, settings))
 
     return Suite(summary, contests, races=lambda settings: [RACES[case] for case in cases])
 
@@ -128,28 +133,12 @@ def products_contest(case: Case) -> Contest:
 
 
 def _by_hand(problem: Problem) -> Callable[[], jax.Array]:
-    weights, order = weights_of(problem), functools.partial(order_of_epoch, problem.plan)
-    run = by_hand.make_training(
-        problem.loss_by_hand,
-        problem.optimizer,
-        order,
-        batch_size=problem.case.batch,
-        epochs=problem.case.epochs,
-    )
-    program, opt_state = jax.jit(run), problem.optimizer.init(weights)
-    return lambda: program(weights, opt_state, problem.start.key, problem.data.xs, problem.data.ys)[1]
+    program, arguments = jax.jit(run_by_hand(problem)), arguments_by_hand(problem)
+    return lambda: program(*arguments)[1]
 
 
 def _train(problem: Problem, gradient: str) -> Callable[[], jax.Array]:
-    run = pn.train(
-        problem.net,
-        problem.loss,
-        problem.optimizer,
-        batch_size=problem.case.batch,
-        epochs=problem.case.epochs,
-        gradient=gradient,
-    )
-    program, data = jax.jit(run), (problem.data.xs, problem.data.ys)
+    program, data = jax.jit(run_of_train(problem, gradient)), (problem.data.xs, problem.data.ys)
     return lambda: program(problem.start, data)[1]["step_loss"]
 
 

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from purenet.bench import gradient_suite, train_suites
+from purenet.bench import gradient_suite, problems
 from purenet.bench.contests import Settings
 from purenet.bench.measuring import measure
 from purenet.bench.peers import OURS, PEERS, find_folder, write_problem
@@ -65,7 +65,7 @@ def test_the_products_alone_are_timed_without_a_number_to_agree_on():
 
 def test_another_order_of_the_examples_is_refused(monkeypatch):
     right = make_contest(SMALL)
-    monkeypatch.setattr(train_suites, "order_of_epoch", lambda plan, key, step: jax.numpy.arange(plan.n))
+    monkeypatch.setattr(problems, "order_of_epoch", lambda plan, key, step: jax.numpy.arange(plan.n))
     wrong = make_contest(SMALL)
     rows = measure("train", right._replace(contenders=[wrong.contenders[0], *right.contenders[1:]]), rounds=1)
     assert all(row.error.startswith("refused: its mean loss of the last epoch is ") for row in rows[1:])
