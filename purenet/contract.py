@@ -15,13 +15,14 @@ import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from purenet.errors import ShapeError, StructureError, at, describe, expect_kept, expect_like, is_whole, refuse_maker
+from purenet.nodes import Node, is_nodes
 
 Tree = Any
 Spec = Any
@@ -42,6 +43,7 @@ class Layer:
       forward: `(params, xs, state=None, key=None) -> (ys, state)`, a mini-batch, training.
       vjp: `(params, xs, state=None, key=None) -> (ys, state, pullback)`; `pullback(dys) -> (dparams, dxs)`.
       parts: the layers it is made of.
+      owner: the layer whose params it uses in place of its own, such as the embedding of `unembed`; None for most.
       proven: whether it and all its parts carry a backward rule of their own; else `jax.vjp` stands in. For purenet's
         layers the tests prove the rule; for yours, compare `pn.backprop` with `pn.value_and_grad`.
 
@@ -62,13 +64,26 @@ class Layer:
     vjp: Callable[..., tuple[Tree, Tree, Callable[[Tree], tuple[Tree, Tree]]]]
     parts: "tuple[Layer, ...]" = ()
     proven: bool = False
+    owner: "Layer | None" = None
 
     def __repr__(self) -> str:
         inside = ", ".join(map(repr, self.parts))
         return f"{self.name}({inside})" if self.parts else self.name
 
-    def __call__(self, *args: Any) -> NoReturn:
-        """Raises: a layer is data plus functions, and the message names them."""
+    def __call__(self, *args: Any) -> Node:
+        """Applies the layer to nodes of a `graph`; on anything else it raises, and the message says what to use.
+
+        Args:
+          *args: one node, or several for a layer whose input is a tuple.
+
+        Returns:
+          The node of the output.
+
+        Raises:
+          StructureError: for anything but nodes.
+        """
+        if is_nodes(args):
+            return Node(self, args, self.name)
         raise StructureError(
             f"{self.name}: expected no call, got one: it is a layer already. Write it without () in a network, and use "
             "net.apply(params, x) on an example."
@@ -84,6 +99,7 @@ def layer(
     name: str | None = None,
     parts: "Sequence[Layer]" = (),
     check: Check | None = None,
+    owner: "Layer | None" = None,
 ) -> Layer:
     """Makes a layer from its functions; what is left out takes the contract's defaults.
 
@@ -102,6 +118,7 @@ def layer(
       parts: the layers that it is made of.
       check: `(params, spec)`, called before `apply`, `forward` and `vjp` alike with the spec of one example;
         raises what is wrong.
+      owner: the layer whose params this one uses; only a `graph` that holds both can initialise it.
 
     Returns:
       The layer.
@@ -148,6 +165,7 @@ def layer(
         ),
         parts=tuple(parts),
         proven=vjp is not None and all(part.proven for part in parts),
+        owner=owner,
     )
     object.__setattr__(made, "__doc__", apply.__doc__ or Layer.__doc__)
     return made

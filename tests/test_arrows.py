@@ -12,6 +12,7 @@ ROOT = pathlib.Path(purenet.__file__).parent
 # From the bottom up. Modules of one rung may import each other; `data` stands apart and imports nothing of purenet.
 RUNGS = (
     ("purenet.errors",),
+    ("purenet.nodes",),
     ("purenet.contract", "purenet.streams", "purenet.shuffling", "purenet.data", "purenet.flop_rules"),
     ("purenet.flop_counting",),
     ("purenet.layers", "purenet.losses"),

@@ -6,10 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from absl.testing import parameterized
-from laws.tools import BATCH, LAYER_CASES, LAYER_ROWS, draw, everything, pick, runner
+from laws.tools import BATCH, LAYER_CASES, LAYER_ROWS, draw, everything, floats, pick, runner
 from specs import LAYERS
 
-DETERMINISTIC = [case for case in LAYER_CASES if not case.values[0].random]
+SAME_IN_TRAINING = [case for case in LAYER_CASES if case.values[0].reference is None]
 RANDOM = [case for case in LAYER_ROWS if case.values[0].random]
 FORMATS = ["bfloat16", "float16", "float32", "float64"]
 
@@ -22,29 +22,29 @@ class JitLaw(chex.TestCase):
     def test_jit_is_eager(self, row):
         with jax.enable_x64(True):
             layer = row.make()
-            given = draw(row, layer, row.shapes[0], jnp.float64, 1)
+            given = draw(layer, row.cases[0], jnp.float64, 1)
             got = self.variant(lambda given: everything(layer, given))(given)
             with jax.disable_jit():
                 expected = everything(layer, given)
             chex.assert_trees_all_close(got, expected, rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize(("row", "shape"), DETERMINISTIC)
-def test_forward_and_vjp_give_what_apply_gives_to_each_example(row, shape, x64):
-    applied, forwarded, by_hand, _ = runner(row)(draw(row, row.make(), shape, jnp.float64, 2))
+@pytest.mark.parametrize(("row", "case"), SAME_IN_TRAINING)
+def test_forward_and_vjp_give_what_apply_gives_to_each_example(row, case, x64):
+    applied, forwarded, by_hand, _ = runner(row)(draw(row.make(), case, jnp.float64, 2))
     chex.assert_trees_all_close(forwarded, applied, rtol=1e-12, atol=1e-14)
     chex.assert_trees_all_close(by_hand, applied, rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("row", [case for case in LAYER_ROWS if not case.values[0].random])
 def test_deterministic_layers_need_no_key(row, x64):
-    given = draw(row, row.make(), row.shapes[0], jnp.float64, 3)
+    given = draw(row.make(), row.cases[0], jnp.float64, 3)
     chex.assert_trees_all_equal(runner(row)(given._replace(key=None)), runner(row)(given))
 
 
 @pytest.mark.parametrize("row", RANDOM)
 def test_keys_decide_everything_random(row, x64):
-    given = draw(row, row.make(), row.shapes[-1], jnp.float64, 4)
+    given = draw(row.make(), row.cases[-1], jnp.float64, 4)
     once, again, other = (runner(row)(given._replace(key=jax.random.key(seed))) for seed in (4, 4, 5))
     chex.assert_trees_all_equal(once, again)
     assert not np.array_equal(once[1], other[1])
@@ -55,7 +55,7 @@ def test_keys_decide_everything_random(row, x64):
 @pytest.mark.parametrize("row", LAYER_ROWS)
 def test_vmap_over_networks_is_a_loop(row, x64):
     layer = row.make()
-    many = draw(row, layer, row.shapes[0], jnp.float64, 5, (3,))
+    many = draw(layer, row.cases[0], jnp.float64, 5, (3,))
     together = jax.jit(jax.vmap(lambda given: everything(layer, given)))(many)
     for index in range(3):
         alone = runner(row)(pick(many, index))
@@ -65,7 +65,7 @@ def test_vmap_over_networks_is_a_loop(row, x64):
 @pytest.mark.parametrize("row", LAYER_ROWS)
 def test_scan_is_a_loop_and_pullbacks_leave_it(row, x64):
     layer = row.make()
-    many = draw(row, layer, row.shapes[0], jnp.float64, 6, (2,))
+    many = draw(layer, row.cases[0], jnp.float64, 6, (2,))
 
     def step(_, given):
         ys, _, pullback = layer.vjp(given.params, given.xs, given.state, given.key)
@@ -74,7 +74,7 @@ def test_scan_is_a_loop_and_pullbacks_leave_it(row, x64):
     _, (ys, pullbacks) = jax.lax.scan(step, None, many)
     for index in range(2):
         given = pick(many, index)
-        gradients = jax.jit(lambda pullback, dys: pullback(dys))(pick(pullbacks, index), given.dys)
+        gradients = jax.jit(lambda pullback, dys: floats(pullback(dys)))(pick(pullbacks, index), given.dys)
         _, _, expected, by_hand = runner(row)(given)
         chex.assert_trees_all_close((pick(ys, index), gradients), (expected, by_hand), rtol=1e-12, atol=1e-14)
 
@@ -83,9 +83,10 @@ def test_scan_is_a_loop_and_pullbacks_leave_it(row, x64):
 @pytest.mark.parametrize("row", LAYER_ROWS)
 def test_dtype_in_is_dtype_out(row, dtype, x64):
     layer = row.make()
-    spec = jax.ShapeDtypeStruct(row.shapes[0], dtype)
-    params, _ = jax.eval_shape(lambda key: layer.init(key, spec), jax.random.key(7))
-    out = jax.eval_shape(lambda given: everything(layer, given), draw(row, layer, row.shapes[0], dtype, 7))
+    given = draw(layer, row.cases[0], dtype, 7)
+    spec = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), given.xs)
+    params, _ = jax.eval_shape(lambda key: layer.init(key, spec), given.key)
+    out = jax.eval_shape(lambda given: everything(layer, given), given)
     assert {str(leaf.dtype) for leaf in jax.tree.leaves((params, out))} == {dtype}
 
 
@@ -105,13 +106,13 @@ def test_other_values_are_not_traced_again(row):
     layer = row.make()
     run = jax.jit(chex.assert_max_traces(lambda given: everything(layer, given), n=1))
     for seed in range(3):
-        run(draw(row, layer, row.shapes[0], jnp.float32, seed))
+        run(draw(layer, row.cases[0], jnp.float32, seed))
 
 
 @pytest.mark.parametrize("row", LAYER_ROWS)
 def test_second_derivatives_go_through_forward(row, x64):
     layer = row.make()
-    given = draw(row, layer, row.shapes[0], jnp.float64, 8)
+    given = draw(layer, row.cases[0], jnp.float64, 8)
 
     def objective(function, params):
         return sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(function(params)))

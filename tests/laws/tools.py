@@ -7,10 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from specs import LAYERS, LOSSES, LayerRow, LossRow
+from rows.base import LayerRow
+from specs import LAYERS, LOSSES, LossRow
 
 LAYER_CASES = [
-    pytest.param(row, shape, id=f"{index}-{row.id}-{shape}") for index, row in enumerate(LAYERS) for shape in row.shapes
+    pytest.param(row, case, id=f"{index}-{row.id}-{case.__name__}")
+    for index, row in enumerate(LAYERS)
+    for case in row.cases
 ]
 LAYER_ROWS = [pytest.param(row, id=f"{index}-{row.id}") for index, row in enumerate(LAYERS)]
 LOSS_ROWS = [pytest.param(row, id=f"{index}-{row.id}") for index, row in enumerate(LOSSES)]
@@ -27,30 +30,34 @@ class Draw(NamedTuple):
     key: jax.Array
 
 
-def draw(row: LayerRow, layer: Any, shape: tuple[int, ...], dtype: Any, seed: int, many: tuple[int, ...] = ()) -> Draw:
+def draw(layer: Any, case: Any, dtype: Any, seed: int, many: tuple[int, ...] = ()) -> Draw:
     """Draws params, a mini-batch, cotangents and a key; with `many`, so many of each along axes in front.
 
-    NumPy draws, so that no program but the law's own is compiled.
+    NumPy draws, so that no program but the law's own is compiled. A state's numbers are drawn around 1, as variances.
     """
     rng, key = np.random.default_rng(seed), jax.random.key(seed)
-    spec = jax.ShapeDtypeStruct(shape, dtype)
+    xs = jax.tree.map(lambda a: cast(a, dtype), case(rng, (*many, BATCH)))
+    spec = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[len(many) + 1 :], a.dtype), xs)
+    batch = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[len(many) :], a.dtype), xs)
     params, state = jax.eval_shape(lambda key: layer.init(key, spec), key)
-    xs = jnp.asarray(rng.uniform(row.low, row.high, (*many, BATCH, *shape)), dtype)
     out = jax.eval_shape(
-        lambda params, state, key, xs: layer.forward(params, xs, state, key)[0],
-        params,
-        state,
-        key,
-        jax.ShapeDtypeStruct((BATCH, *shape), dtype),
+        lambda params, state, key, xs: layer.forward(params, xs, state, key)[0], params, state, key, batch
     )
     params, dys = jax.tree.map(lambda a: jnp.asarray(rng.normal(size=(*many, *a.shape)), dtype), (params, out))
+    state = jax.tree.map(lambda a: jnp.asarray(rng.uniform(0.5, 1.5, (*many, *a.shape)), a.dtype), state)
     return Draw(params, state, xs, dys, jax.random.split(key, many) if many else key)
+
+
+def cast(a: Any, dtype: Any) -> jax.Array:
+    """Gives floats the dtype of the test and integers 32 bits; truth values stay."""
+    kind = np.asarray(a).dtype.kind
+    return jnp.asarray(a, {"f": dtype, "b": bool}.get(kind, jnp.int32))
 
 
 def draw_pair(row: LossRow, dtype: Any, seed: int, many: tuple[int, ...] = ()) -> tuple[Any, Any]:
     """Draws a prediction and a target; with `many`, so many of each along axes in front."""
     drawn = row.draw(np.random.default_rng(seed), many)
-    return jax.tree.map(lambda a: jnp.asarray(a, dtype if np.asarray(a).dtype == np.float64 else jnp.int32), drawn)
+    return jax.tree.map(lambda a: cast(a, dtype), drawn)
 
 
 def plain(row: LayerRow, layer: Any, state: Any, key: Any) -> Any:
@@ -62,7 +69,7 @@ def plain(row: LayerRow, layer: Any, state: Any, key: Any) -> Any:
 
 def relative_gap(one: Any, other: Any) -> jax.Array:
     """The largest difference between two trees, relative to the largest entry of the second."""
-    pairs = list(zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True))
+    pairs = list(zip(floats(one), floats(other), strict=True))
     if not pairs:
         return jnp.zeros(())
     gap = jnp.max(jnp.array([jnp.max(jnp.abs(a - b), initial=0) for a, b in pairs]))
@@ -77,6 +84,11 @@ def runner(row: LayerRow) -> Any:
     return jax.jit(lambda given: everything(layer, given))
 
 
+def floats(tree: Any) -> list[jax.Array]:
+    """The leaves that are numbers: the cotangents of integers (float0) carry nothing."""
+    return [leaf for leaf in jax.tree.leaves(tree) if leaf.dtype != jax.dtypes.float0]
+
+
 def everything(layer: Any, given: Draw) -> tuple[Any, Any, Any, Any]:
     """Runs all four functions of a layer: what apply, forward, vjp and its pullback give."""
     ys, _, pullback = layer.vjp(given.params, given.xs, given.state, given.key)
@@ -84,7 +96,7 @@ def everything(layer: Any, given: Draw) -> tuple[Any, Any, Any, Any]:
         jax.vmap(lambda x: layer.apply(given.params, x, given.state))(given.xs),
         layer.forward(given.params, given.xs, given.state, given.key)[0],
         ys,
-        pullback(given.dys),
+        floats(pullback(given.dys)),
     )
 
 

@@ -1,0 +1,1 @@
+"""The rows of the cross-check table, a family a file."""
