@@ -1,8 +1,10 @@
-"""What the examples' figures share: colours, a plain style, learning curves, and saving."""
+"""What the examples share: a line for every epoch, and of figures colours, a plain style, curves, and saving."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 try:
     import matplotlib
@@ -61,3 +63,35 @@ def image(axes: plt.Axes, pixels: np.ndarray, title: str = "", **options) -> Non
     axes.imshow(pixels, **{"cmap": "gray_r", **options})
     axes.set_title(title, fontsize=9)
     axes.set_axis_off()
+
+
+def print_epoch(end: Any) -> None:
+    """Prints a line after every epoch, above the progress bar where there is one: a callback of `fit`."""
+    last = end.numbers
+    tqdm.write(
+        f"epoch {end.epoch:2d}   loss {last['loss']:.4f}   accuracy {last['accuracy']:7.2%}"
+        f"   held out: loss {last['val_loss']:.4f}   accuracy {last['val_accuracy']:7.2%}"
+    )
+
+
+def curves_and_mistakes(history: dict, logits: np.ndarray, test: tuple, folder: Path, name: str) -> None:
+    """Draws the learning curves, and the surest mistakes, from the logits for held-out digits."""
+    images, labels = test
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities = shifted / shifted.sum(axis=1, keepdims=True)
+    answers = probabilities.argmax(axis=1)
+    wrong = np.flatnonzero(answers != labels)
+    surest = wrong[np.argsort(-probabilities[wrong, answers[wrong]])][:20]
+
+    figure = plt.figure(figsize=(9, 6.5))
+    top, bottom = figure.subfigures(2, 1, height_ratios=[3, 2.6])
+    learning_curves(*top.subplots(1, 2), history, "held out")
+    bottom.suptitle(
+        f"{len(wrong)} of {len(labels)} held-out digits misread; the surest mistakes: what it is → what was read",
+        fontsize=11,
+    )
+    for axes, i in zip(bottom.subplots(2, 10).flat, [*surest, *[None] * 20], strict=False):
+        axes.set_axis_off()
+        if i is not None:
+            image(axes, images[i], f"{labels[i]} → {answers[i]}")
+    save(figure, folder, name)

@@ -15,10 +15,8 @@ from pathlib import Path
 
 import figures
 import jax
-import matplotlib.pyplot as plt
 import numpy as np
 import optax
-from tqdm import tqdm
 
 import purenet as pn
 
@@ -50,49 +48,18 @@ def main(argv: list[str] | None = None) -> dict:
         epochs=args.epochs,
         validation=test,
         metrics={"accuracy": pn.metrics.accuracy},
-        callbacks=[report],
+        callbacks=[figures.print_epoch],
     )
     accuracy = float(result.history["val_accuracy"][-1])
     print(f"held-out accuracy: {accuracy:.2%}, after {time.perf_counter() - start:.0f} s of training")
 
-    draw(result, test, args.out)
+    logits = np.asarray(jax.vmap(net.apply, (None, 0))(result.params, test[0]))
+    figures.curves_and_mistakes(result.history, logits, test, args.out, "mnist")
     if args.epochs < EPOCHS or args.limit is not None:
         print(f"the promise of {PROMISE:.1%} is checked from {EPOCHS} epochs of all digits on")
     elif accuracy < PROMISE:
         raise SystemExit(f"mnist: expected a held-out accuracy of {PROMISE:.1%} or more, got {accuracy:.2%}")
     return {"accuracy": accuracy, "history": result.history}
-
-
-def report(end: pn.EpochEnd) -> None:
-    """Prints a line after every epoch, above the progress bar where there is one."""
-    last = end.numbers
-    tqdm.write(
-        f"epoch {end.epoch:2d}   loss {last['loss']:.4f}   accuracy {last['accuracy']:7.2%}"
-        f"   held out: loss {last['val_loss']:.4f}   accuracy {last['val_accuracy']:7.2%}"
-    )
-
-
-def draw(result: pn.FitResult, test: tuple[np.ndarray, np.ndarray], folder: Path) -> None:
-    """Draws the learning curves and the mistakes of which the network was surest."""
-    images, labels = test
-    logits = jax.vmap(net.apply, (None, 0))(result.params, images)
-    probabilities = np.asarray(jax.nn.softmax(logits))
-    answers = probabilities.argmax(axis=1)
-    wrong = np.flatnonzero(answers != labels)
-    surest = wrong[np.argsort(-probabilities[wrong, answers[wrong]])][:20]
-
-    figure = plt.figure(figsize=(9, 6.5))
-    top, bottom = figure.subfigures(2, 1, height_ratios=[3, 2.6])
-    figures.learning_curves(*top.subplots(1, 2), result.history, "held out")
-    bottom.suptitle(
-        f"{len(wrong)} of {len(labels)} held-out digits misread; the surest mistakes: what it is → what was read",
-        fontsize=11,
-    )
-    for axes, i in zip(bottom.subplots(2, 10).flat, [*surest, *[None] * 20], strict=False):
-        axes.set_axis_off()
-        if i is not None:
-            figures.image(axes, images[i], f"{labels[i]} → {answers[i]}")
-    figures.save(figure, folder, "mnist")
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ import numpy as np
 
 from purenet.errors import ShapeError, StructureError, at, describe, expect_kept, expect_like, is_whole, refuse_maker
 from purenet.nodes import Node, is_nodes
+from purenet.recording import record
 
 Tree = Any
 Spec = Any
@@ -84,6 +85,10 @@ class Layer:
         """
         if is_nodes(args):
             return Node(self, args, self.name)
+        if is_nodes(jax.tree.leaves(args)):
+            raise StructureError(
+                f"{self.name}: expected nodes as separate arguments, got {describe(args[0])}. Write {self.name}(a, b)."
+            )
         raise StructureError(
             f"{self.name}: expected no call, got one: it is a layer already. Write it without () in a network, and use "
             "net.apply(params, x) on an example."
@@ -337,7 +342,7 @@ def _checked_apply(name: str, check: Check | None, apply: Callable[..., Tree]) -
         with at(name):
             if check is not None:
                 check(params, spec_of(x))
-            return apply(params, x, state)
+            return record("apply", apply, params, x, state)
 
     return called
 
@@ -345,15 +350,17 @@ def _checked_apply(name: str, check: Check | None, apply: Callable[..., Tree]) -
 def _checked_batch(
     name: str, check: Check | None, function: Callable[..., Any], returns: tuple[str, ...], by_hand: bool = False
 ) -> Callable[..., Any]:
+    kind = "vjp" if len(returns) == 3 else "forward"
+
     def called(params: Tree, xs: Tree, state: Tree = None, key: Any = None) -> Any:
         with at(name):
             one = example_spec(xs)
             if check is not None:
                 check(params, one)
-            result = function(params, xs, state, key)
+            result = record(kind, function, params, xs, state, key)
             if not isinstance(result, tuple) or len(result) != len(returns):
                 raise StructureError(
-                    f"expected ({', '.join(returns)}) from {'vjp' if len(returns) == 3 else 'forward'}, got "
+                    f"expected ({', '.join(returns)}) from {kind}, got "
                     f"{describe(result)}. See pn.Layer for the contract."
                 )
             ys, new, *pullback = result

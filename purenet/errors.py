@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from purenet.recording import enter, joined, leave
+
 _NOTE = "purenet: in "
 
 
@@ -52,7 +54,7 @@ class StructureError(_LocatedError, TypeError):
 
 @contextmanager
 def at(place: str) -> Iterator[None]:
-    """Prefixes the path of whatever error passes through with `place`.
+    """Says where the block runs: prefixes the path of whatever error passes through, and that of recorded calls.
 
     purenet's own errors show the path in front of their message; every other error carries it as a note.
 
@@ -62,16 +64,18 @@ def at(place: str) -> Iterator[None]:
     Yields:
       Nothing.
     """
+    token = enter(place)
     try:
         yield
     except Exception as error:
-        inner = getattr(error, "purenet_path", "")
-        path = place + ("" if not inner or inner.startswith("[") else ".") + inner
+        path = joined(place, getattr(error, "purenet_path", ""))
         error.purenet_path = path  # type: ignore[attr-defined]
         if not isinstance(error, _LocatedError):
             notes = [note for note in getattr(error, "__notes__", []) if not note.startswith(_NOTE)]
             error.__notes__ = [*notes, _NOTE + path]
         raise
+    finally:
+        leave(token)
 
 
 @contextmanager

@@ -73,9 +73,14 @@ def flops(fn: Callable[..., Any], *args: Any, trips: int | None = None) -> Flops
             )
         trips = _as_trips(trips)
     traced = jax.make_jaxpr(fn)(*args)
-    needed, _ = partial_eval.dce_jaxpr(traced.jaxpr, [True] * len(traced.jaxpr.outvars))
     with by("flops"):
-        return _count(needed, trips)
+        return count_jaxpr(traced.jaxpr, trips)
+
+
+def count_jaxpr(jaxpr: Any, trips: int | None = None) -> Flops:
+    """Counts the operations of a traced function, but for what its results do not need."""
+    needed, _ = partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))
+    return _count(needed, trips)
 
 
 def _as_trips(trips: Any) -> int | None:

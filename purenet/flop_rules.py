@@ -82,7 +82,7 @@ FREE = _names(
     free_ref freeze gather ge get gt imag inspect_sharding iota is_finite layout_constraint le le_to lt lt_to name
     ne new_ref optimization_barrier pad pbroadcast pbroadcast_dynamic pin ppermute preduced pvary ragged_all_to_all
     real reduce_precision reduced_vary_cast reshape reshard rev rng_uniform select_and_gather_add select_n
-    sharding_constraint slice sort split squeeze stop_gradient swap tie tile top_k transpose unpin unstack
+    sharding_constraint slice sort split squeeze stack stop_gradient swap tie tile top_k transpose unpin unstack
     vary_unreduced_cast xla_metadata_value
     """
 )
@@ -138,6 +138,18 @@ def _conv_general_dilated(eqn: Eqn) -> int:
         )
     ]
     return int(2 * out[batch] * out[features] * kernel[per_group] * math.prod(taps))
+
+
+def _conv_spread(eqn: Eqn) -> int:
+    """As `_conv_general_dilated` of a transposed convolution, which it is where no CPU runs it."""
+    geometry, (batch, *_, channels) = eqn.params["geometry"], eqn.outvars[0].aval.shape
+    taps = [
+        _taps(n, size, 1, low, stride, dilation)
+        for n, size, (low, _), stride, dilation in zip(
+            geometry.space, geometry.window, geometry.spreading, geometry.stride, geometry.dilation, strict=True
+        )
+    ]
+    return int(2 * batch * channels * (eqn.invars[0].aval.shape[-1] // geometry.groups) * math.prod(taps))
 
 
 def _taps(out: int, kernel: int, stride: int, low: int, dilation: int, spread: int) -> int:
@@ -196,6 +208,9 @@ def window(eqn: Eqn) -> int:
 _MATMUL: dict[str, Callable[[Eqn], int]] = {
     "cholesky": _cholesky,
     "conv_general_dilated": _conv_general_dilated,
+    "conv_correlate": lambda eqn: 2 * size(eqn.outvars[0]) * size(eqn.invars[1]) // int(eqn.invars[1].aval.shape[-1]),
+    "conv_kernels": lambda eqn: 2 * size(eqn.invars[1]) * size(eqn.outvars[0]) // int(eqn.outvars[0].aval.shape[-1]),
+    "conv_spread": _conv_spread,
     "dot_general": _dot_general,
     "lu": _lu,
     "ragged_dot_general": _ragged_dot_general,

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from rows import combinators, elementary, noise
+from rows import attention, combinators, convolution, elementary, noise, norms, pooling, recurrent
 
 import purenet as pn
 
@@ -19,6 +19,11 @@ TOLERANCE = {"float64": 1e-12, "float32": 1e-5}
 LAYERS = (
     *elementary.ROWS,
     *noise.ROWS,
+    *norms.ROWS,
+    *convolution.ROWS,
+    *pooling.ROWS,
+    *attention.ROWS,
+    *recurrent.ROWS,
     *combinators.ROWS,
 )
 

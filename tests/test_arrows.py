@@ -11,6 +11,7 @@ import purenet
 ROOT = pathlib.Path(purenet.__file__).parent
 # From the bottom up. Modules of one rung may import each other; `data` stands apart and imports nothing of purenet.
 RUNGS = (
+    ("purenet.recording",),
     ("purenet.errors",),
     ("purenet.nodes",),
     ("purenet.contract", "purenet.streams", "purenet.shuffling", "purenet.data", "purenet.flop_rules"),
@@ -22,6 +23,8 @@ RUNGS = (
     ("purenet.training", "purenet.evaluation", "purenet.chunks", "purenet.stopping", "purenet.pacing"),
     ("purenet.driving",),
     ("purenet.fitting",),
+    ("purenet.calls", "purenet.flow"),
+    ("purenet.summaries", "purenet.drawing", "purenet.plot"),
     ("purenet",),
     ("purenet.bench",),
 )
@@ -67,6 +70,6 @@ def test_data_stands_apart():
 
 
 def test_no_module_shares_its_name_with_a_public_function():
-    doors = [purenet, purenet.losses, purenet.metrics, purenet.data]
+    doors = [purenet, purenet.losses, purenet.metrics, purenet.data, purenet.plot]
     public = {name for door in doors for name, value in vars(door).items() if not isinstance(value, types.ModuleType)}
     assert {path.stem for path in MODULES} & public == set()

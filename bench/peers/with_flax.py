@@ -5,10 +5,10 @@ donate, as the reference of `nnx.jit` has it.
 """
 
 import functools
-import itertools
 
 import jax
 import jax.numpy as jnp
+import models_in_flax
 import numpy as np
 import optax
 from flax import nnx
@@ -16,29 +16,15 @@ from flax import nnx
 PACKAGES = ("flax", "jax", "jaxlib", "optax")
 
 
-class MLP(nnx.Module):
-    """Linear layers with an activation between them."""
-
-    def __init__(self, widths, activation, rngs):
-        self.layers = nnx.List([nnx.Linear(*pair, rngs=rngs) for pair in itertools.pairwise(widths)])
-        self.activation = getattr(nnx, activation)
-
-    def __call__(self, x):
-        """Applies the layers to a mini-batch."""
-        for layer in self.layers[:-1]:
-            x = self.activation(layer(x))
-        return self.layers[-1](x)
-
-
 def _make(problem, jit):
     batches = [(jnp.asarray(x), jnp.asarray(y)) for x, y in zip(problem.xs, problem.ys, strict=True)]
-    model = MLP(problem.widths, problem.activation, nnx.Rngs(problem.seed))
+    model = models_in_flax.make(problem)
+    places = models_in_flax.variables(problem, model)
     optimizer = nnx.Optimizer(model, optax.adam(problem.rate), wrt=nnx.Param)
     beginning = jax.tree.map(np.array, nnx.state(optimizer))
 
     def start():
-        for layer, (kernel, bias) in zip(model.layers, problem.weights, strict=True):
-            layer.kernel[...], layer.bias[...] = jnp.array(kernel), jnp.array(bias)
+        models_in_flax.set_all(places, problem.weights)
         nnx.update(optimizer, jax.tree.map(jnp.array, beginning))
         jax.block_until_ready(nnx.state((model, optimizer)))
 
@@ -61,7 +47,7 @@ def _make(problem, jit):
         jax.block_until_ready(nnx.state((model, optimizer)))
 
     def weights(_):
-        return [(np.asarray(layer.kernel[...]), np.asarray(layer.bias[...])) for layer in model.layers]
+        return [tuple(np.asarray(variable[...]) for variable in layer) for layer in places]
 
     return start, run, weights
 

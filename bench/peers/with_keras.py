@@ -10,8 +10,9 @@ os.environ["KERAS_BACKEND"] = "jax"
 
 import jax
 import keras
+import models_in_keras
 import numpy as np
-from keras import layers, ops
+from keras import ops
 
 PACKAGES = ("keras", "jax", "jaxlib")
 
@@ -28,10 +29,8 @@ _LOSSES = {
 
 def fit(problem, steps_per_execution=1):
     """One call of fit, one pass over the mini-batches end to end; the model is built and compiled once."""
-    xs = problem.xs.reshape(-1, problem.widths[0])
-    ys = problem.ys.reshape(len(xs), *problem.ys.shape[2:])
-    hidden = [layers.Dense(width, activation=problem.activation) for width in problem.widths[1:-1]]
-    model = keras.Sequential([keras.Input((problem.widths[0],)), *hidden, layers.Dense(problem.widths[-1])])
+    xs, ys = (a.reshape(-1, *a.shape[2:]) for a in (problem.xs, problem.ys))
+    model = models_in_keras.make(problem)
     model.compile(
         optimizer=keras.optimizers.Adam(problem.rate, epsilon=1e-8),
         loss=_LOSSES[problem.loss],
@@ -52,8 +51,8 @@ def fit(problem, steps_per_execution=1):
         return model
 
     def weights(model):
-        arrays = model.get_weights()
-        return list(zip(arrays[::2], arrays[1::2], strict=True))
+        arrays = iter(model.get_weights())
+        return [tuple(next(arrays) for _ in layer) for layer in problem.weights]
 
     return start, run, weights
 

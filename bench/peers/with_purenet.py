@@ -9,27 +9,30 @@ import numpy as np
 import optax
 
 import purenet as pn
+from purenet.bench import networks
 
 PACKAGES = ("jax", "jaxlib", "optax")
 
 
 def _make(problem):
-    parts = []
-    for width in problem.widths[1:]:
-        parts += [pn.dense(width), getattr(pn, problem.activation)]
-    net, loss, optimizer = pn.serial(*parts[:-1]), getattr(pn.losses, problem.loss), optax.adam(problem.rate)
+    shapes = [[a.shape for a in layer] for layer in problem.weights]
+    net = networks.build(problem.kind, shapes, problem.activation)
+    loss, optimizer = getattr(pn.losses, problem.loss), optax.adam(problem.rate)
+    spec = pn.spec(problem.xs.shape[2:], problem.xs.dtype)
 
     def start():
-        params = [()] * len(parts[:-1])
-        params[::2] = [{"kernel": jnp.array(kernel), "bias": jnp.array(bias)} for kernel, bias in problem.weights]
-        key, spec = jax.random.key(problem.seed), pn.spec(problem.widths[0])
-        return jax.block_until_ready(pn.train_state(net, optimizer, key, spec, params=tuple(params)))
+        arrays = [tuple(map(jnp.array, layer)) for layer in problem.weights]
+        key, params = jax.random.key(problem.seed), networks.params_of(problem.kind, arrays)
+        return jax.block_until_ready(pn.train_state(net, optimizer, key, spec, params=params))
 
-    return net, loss, optimizer, start
+    return net, pn.losses.each(loss) if problem.kind == "transformer" else loss, optimizer, start
 
 
-def _weights(state):
-    return [(np.asarray(params["kernel"]), np.asarray(params["bias"])) for params in state.params[::2]]
+def _weights_of(problem):
+    def weights(state):
+        return [tuple(map(np.asarray, layer)) for layer in networks.weights_of(problem.kind, state.params)]
+
+    return weights
 
 
 def train(problem):
@@ -41,7 +44,7 @@ def train(problem):
     def run(state):
         return jax.block_until_ready(program(state, data))[0]
 
-    return start, run, _weights
+    return start, run, _weights_of(problem)
 
 
 def fit(problem):
@@ -52,7 +55,7 @@ def fit(problem):
     def run(state):
         return jax.block_until_ready(pn.fit(net, problem.examples, **told, state=state, progress=False).train_state)
 
-    return start, run, _weights
+    return start, run, _weights_of(problem)
 
 
 CONTENDERS = {"pn.train": train, "pn.fit": fit}

@@ -6,6 +6,7 @@ one graph, and with the C++ wrapper its launches leave Python too, which is the 
 
 import itertools
 
+import models_in_torch
 import torch
 from torch import nn
 
@@ -14,32 +15,39 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _make(problem, fused):
-    layers = [nn.Linear(inputs, outputs) for inputs, outputs in itertools.pairwise(problem.widths)]
-    activation = {"tanh": nn.Tanh, "relu": nn.ReLU}[problem.activation]
-    model = nn.Sequential(*[part for layer in layers for part in (layer, activation())][:-1]).to(DEVICE)
+    model, places = models_in_torch.make(problem)
+    model.to(DEVICE)
+    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
     # Compiled, the plain Adam is fused with its neighbours; "fused" would be a call from there.
-    optimizer = torch.optim.Adam(model.parameters(), lr=problem.rate, fused=fused)
+    optimizer = torch.optim.Adam(learned, lr=problem.rate, fused=fused)
     xs, ys = torch.from_numpy(problem.xs).to(DEVICE), torch.from_numpy(problem.ys).to(DEVICE)
+    if problem.kind == "cnn":
+        xs = xs.permute(0, 1, 4, 2, 3).contiguous()  # channels first, as its documentation has them
+    elif problem.kind == "transformer":
+        xs = xs.long()
     if problem.loss == "half_squared_error":
 
         def loss_fn(outputs, y):
             return 0.5 * nn.functional.mse_loss(outputs, y) * y.shape[1]  # the mean is also over outputs
 
     else:
-        loss_fn, ys = nn.functional.cross_entropy, ys.long()
+        ys = ys.long()
+
+        def loss_fn(outputs, y):
+            return nn.functional.cross_entropy(outputs.view(-1, outputs.shape[-1]), y.view(-1))
 
     @torch.no_grad()
     def start():
         # In place, as what is compiled holds these very tensors.
-        for layer, (kernel, bias) in zip(layers, problem.weights, strict=True):
-            layer.weight.copy_(torch.from_numpy(kernel.T))
-            layer.bias.copy_(torch.from_numpy(bias))
+        for layer, arrays in zip(places, problem.weights, strict=True):
+            for (parameter, into, _), array in zip(layer, arrays, strict=True):
+                parameter.copy_(torch.from_numpy(into(array).copy()))
         for value in itertools.chain.from_iterable(state.values() for state in optimizer.state.values()):
             value.zero_()
 
     @torch.no_grad()
     def weights(_):
-        return [(layer.weight.cpu().numpy().T.copy(), layer.bias.cpu().numpy().copy()) for layer in layers]
+        return [tuple(back(parameter.cpu().numpy()).copy() for parameter, _, back in layer) for layer in places]
 
     def loop(train_step):
         def run(_):
@@ -78,7 +86,7 @@ def compiled(problem):
 def functional(problem):
     """One graph of gradient and optimizer."""
     model, optimizer, loss_fn, loop = _make(problem, fused=False)
-    params = dict(model.named_parameters())
+    params = {name: param for name, param in model.named_parameters() if param.requires_grad}
 
     def compute_loss(params, x, y):
         return loss_fn(torch.func.functional_call(model, params, (x,)), y)

@@ -9,7 +9,7 @@ name functions that take a `Problem` and return three functions:
 
     start()         -> state      a new network with the problem's weights, and a new optimizer; not timed
     run(state)      -> state      all updates, one per mini-batch, in order; timed, so it returns when they are done
-    weights(state)  -> weights    [(kernel (in, out), bias), …] as NumPy arrays; not timed
+    weights(state)  -> weights    as `Problem.weights`, NumPy arrays; not timed
 """
 
 import importlib
@@ -21,6 +21,7 @@ import time
 from typing import NamedTuple
 
 import numpy as np
+import yardsticks
 
 # Few enough that the slowest contender's turn ends; the median of three is not the first one's.
 _LEAST, _MOST = 3, 1_000
@@ -30,24 +31,27 @@ class Problem(NamedTuple):
     """What all contenders train: the same network from the same weights, with Adam, on the same mini-batches.
 
     Attributes:
-      widths: inputs, hidden units, …, outputs.
-      activation: between the layers, "tanh" or "relu"; none after the last.
-      loss: "half_squared_error" (½ Σ (p - y)² over outputs) or "softmax_cross_entropy" (logits, integer labels);
-        a mini-batch's is the mean of its examples'.
+      kind: the network, one of `yardsticks.OUTPUTS`, where it is written in NumPy: "mlp", "cnn", "lstm" or
+        "transformer".
+      widths: of an "mlp": inputs, hidden units, …, outputs.
+      activation: of an "mlp", between the layers, "tanh" or "relu"; none after the last.
+      loss: "half_squared_error" (½ Σ (p - y)² over outputs) or "softmax_cross_entropy" (logits, integer labels; of
+        a sequence the mean over its positions); a mini-batch's is the mean of its examples'.
       rate: Adam's; β₁ = 0.9, β₂ = 0.999, ε = 1e-8.
-      weights: [(kernel (in, out), bias), …], float32.
-      xs: the mini-batches in their order, (steps, batch, inputs), float32.
-      ys: (steps, batch, outputs) float32, or (steps, batch) int32 labels.
+      weights: one tuple of float32 arrays a layer, in the layout of the yardstick.
+      xs: the mini-batches in their order, (steps, batch, …), float32 or tokens in int32.
+      ys: (steps, batch, outputs) float32, or int32 labels, (steps, batch) or (steps, batch, positions).
       examples: the data before shuffling, (inputs and targets), for contenders that shuffle for themselves.
       epochs: how often `xs` goes through them.
       seed: of purenet's key, from which the order follows.
     """
 
+    kind: str
     widths: tuple[int, ...]
     activation: str
     loss: str
     rate: float
-    weights: list[tuple[np.ndarray, np.ndarray]]
+    weights: list[tuple[np.ndarray, ...]]
     xs: np.ndarray
     ys: np.ndarray
     examples: tuple[np.ndarray, np.ndarray]
@@ -58,26 +62,31 @@ class Problem(NamedTuple):
 def load(path):
     """Reads a problem that `purenet.bench` wrote."""
     with np.load(path) as file:
-        layers = sum(name.startswith("kernel") for name in file.files)
-        weights = [(file[f"kernel{i}"], file[f"bias{i}"]) for i in range(layers)]
-        told = {name: file[name].item() for name in ("activation", "loss", "rate", "epochs", "seed")}
-        widths = (weights[0][0].shape[0], *(kernel.shape[1] for kernel, _ in weights))
+        names = sorted((name for name in file.files if name.startswith("weight_")), key=_place)
+        told = {name: file[name].item() for name in ("kind", "activation", "loss", "rate", "epochs", "seed")}
+        weights = [()] * (1 + _place(names[-1])[0])
+        for name in names:
+            weights[_place(name)[0]] += (file[name],)
         xs, ys, order = file["xs"], file["ys"], file["order"]
-    return Problem(widths, weights=weights, xs=xs[order], ys=ys[order], examples=(xs, ys), **told)
+    widths = (weights[0][0].shape[0], *(kernel.shape[1] for kernel, _ in weights)) if told["kind"] == "mlp" else ()
+    return Problem(widths=widths, weights=weights, xs=xs[order], ys=ys[order], examples=(xs, ys), **told)
+
+
+def _place(name):
+    """The layer's number and the array's, from "weight_2_0"."""
+    return tuple(map(int, name.split("_")[1:]))
 
 
 def mean_loss(problem, weights):
-    """The loss of these weights over all mini-batches, in float64: one yardstick for all."""
-    xs = problem.xs.reshape(-1, problem.widths[0]).astype(np.float64)
-    ys = problem.ys.reshape(len(xs), -1)
-    for i, (kernel, bias) in enumerate(weights):
-        if i > 0:
-            xs = np.tanh(xs) if problem.activation == "tanh" else np.maximum(xs, 0)
-        xs = xs @ np.asarray(kernel, np.float64) + np.asarray(bias, np.float64)
+    """The loss of these weights over all examples, in float64: one yardstick for all."""
+    xs, ys = problem.examples
+    outputs = yardsticks.outputs(problem, weights, xs)
     if problem.loss == "half_squared_error":
-        return float(np.mean(np.sum((xs - ys) ** 2, axis=1)) / 2)
-    xs = xs - xs.max(axis=1, keepdims=True)
-    return float(np.mean(np.log(np.sum(np.exp(xs), axis=1)) - np.take_along_axis(xs, ys, axis=1)[:, 0]))
+        return float(np.mean(np.sum((outputs - ys) ** 2, axis=1)) / 2)
+    outputs = outputs.reshape(-1, outputs.shape[-1])
+    outputs = outputs - outputs.max(axis=1, keepdims=True)
+    right = np.take_along_axis(outputs, ys.reshape(-1, 1), axis=1)[:, 0]
+    return float(np.mean(np.log(np.sum(np.exp(outputs), axis=1)) - right))
 
 
 def measure(problem, contender, seconds):

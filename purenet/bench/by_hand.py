@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-Weights = list[tuple[jax.Array, jax.Array]]
+Weights = list[tuple[jax.Array, ...]]
 Carry = tuple[Weights, Any, Any]
 Loss = Callable[[Weights, jax.Array, jax.Array], jax.Array]
 

@@ -89,12 +89,14 @@ class Race(NamedTuple):
     """Training against peers.
 
     Attributes:
-      case: what they train, from `problems`.
+      case: what they train, from `problems` or `networks`.
       wanted: by contender, how many times as long as `pn.train` it should take at least.
+      make: makes the problem of the case.
     """
 
     case: Any
     wanted: Mapping[str, float]
+    make: Callable[[Any], Any]
 
 
 class Suite(NamedTuple):

@@ -9,7 +9,7 @@ import optax
 
 import purenet as pn
 from purenet.bench.contests import Contender, Contest, Settings, Suite
-from purenet.bench.problems import Case, Problem, cost_of, make_problem, scaled, weights_of
+from purenet.bench.problems import Case, Problem, cost_of, make_problem, scaled
 from purenet.bench.train_suites import DIGITS, LARGE, TINY
 
 # The hand rules cost what autodiff costs.
@@ -58,7 +58,7 @@ def make_contest(case: Case) -> Contest:
         agreement="last loss",
         tolerance=_TOLERANCE.get(case.dtype, _COARSE),
         contenders=(
-            Contender("jax.grad by hand", _descent(problem, weights_of(problem), lambda w, b: by_hand(w, *b)), float),
+            Contender("jax.grad by hand", _descent(problem, problem.weights, lambda w, b: by_hand(w, *b)), float),
             Contender("pn.value_and_grad", _descent(problem, params, _ours(autodiff, state)), float, _AT_MOST),
             Contender("pn.backprop", _descent(problem, params, _ours(backprop, state)), float, _AT_MOST),
         ),

@@ -2,13 +2,13 @@
 
 import importlib.util
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 import purenet
-from purenet.bench.problems import RATE, Problem, weights_of
+from purenet.bench.problems import RATE, Problem
 from purenet.errors import ShapeError
 from purenet.updates import order_of_epoch
 
@@ -22,21 +22,31 @@ class Peer(NamedTuple):
       module: what has to be importable.
       file: in that folder, without `.py`.
       contenders: what the file offers, by its `CONTENDERS`.
+      kinds: the networks that it trains, by `Problem.kind`, each with the contenders that take part.
     """
 
     module: str
     file: str
     contenders: tuple[str, ...]
+    kinds: Mapping[str, tuple[str, ...]]
 
 
-OURS = Peer("purenet", "with_purenet", ("pn.train", "pn.fit"))
+def _peer(module: str, file: str, *contenders: str, **kinds: tuple[str, ...]) -> Peer:
+    return Peer(module, file, contenders, {"mlp": contenders, **kinds})
+
+
+_OURS = ("pn.train", "pn.fit")
+_KERAS = ("Keras fit", "Keras fit, steps_per_execution=128")
+_FLAX = ("Flax NNX", "Flax NNX, jit_partial")
+_TORCH = ("PyTorch", "PyTorch, torch.compile", "PyTorch, torch.compile of torch.func")
+OURS = _peer("purenet", "with_purenet", *_OURS, cnn=_OURS, lstm=_OURS, transformer=_OURS)
 PEERS = {
-    "keras": Peer("keras", "with_keras", ("Keras fit", "Keras fit, steps_per_execution=128")),
-    "flax": Peer("flax", "with_flax", ("Flax NNX", "Flax NNX, jit_partial")),
-    "equinox": Peer("equinox", "with_equinox", ("Equinox", "Equinox, flattened")),
-    "torch": Peer("torch", "with_torch", ("PyTorch", "PyTorch, torch.compile", "PyTorch, torch.compile of torch.func")),
-    "sklearn": Peer("sklearn", "with_sklearn", ("scikit-learn",)),
-    "jax": Peer("jax", "with_jax", ("JAX, jit per step", "JAX, scan by hand")),
+    "keras": _peer("keras", "with_keras", *_KERAS, cnn=_KERAS[:1], lstm=_KERAS[:1]),
+    "flax": _peer("flax", "with_flax", *_FLAX, cnn=_FLAX, lstm=_FLAX),
+    "equinox": _peer("equinox", "with_equinox", "Equinox", "Equinox, flattened"),
+    "torch": _peer("torch", "with_torch", *_TORCH, cnn=_TORCH[:2], lstm=_TORCH[:2], transformer=_TORCH[:2]),
+    "sklearn": _peer("sklearn", "with_sklearn", "scikit-learn"),
+    "jax": _peer("jax", "with_jax", "JAX, jit per step", "JAX, scan by hand"),
 }
 
 
@@ -88,17 +98,18 @@ def write_problem(problem: Problem, path: pathlib.Path) -> None:
     """
     plan, case = problem.plan, problem.case
     orders = [np.asarray(order_of_epoch(plan, problem.start.key, epoch * plan.steps)) for epoch in range(case.epochs)]
-    weights: dict[str, np.ndarray] = {}
-    for i, (kernel, bias) in enumerate(weights_of(problem)):
-        weights |= {f"kernel{i}": np.asarray(kernel), f"bias{i}": np.asarray(bias)}
+    weights = {
+        f"weight_{i}_{j}": np.asarray(array) for i, layer in enumerate(problem.weights) for j, array in enumerate(layer)
+    }
     np.savez(
         path,
         allow_pickle=False,
         xs=np.asarray(problem.data.xs),
         ys=np.asarray(problem.data.ys),
         order=np.concatenate(orders).reshape(-1, plan.size),
-        activation="tanh" if case.widths[-1] == 1 else "relu",
-        loss=problem.loss.name,
+        kind=problem.kind,
+        activation="tanh" if problem.loss_name == "half_squared_error" else "relu",
+        loss=problem.loss_name,
         rate=RATE,
         epochs=case.epochs,
         seed=0,

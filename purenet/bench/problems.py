@@ -45,21 +45,31 @@ class Case(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """What all contenders of a case are given."""
+    """What all contenders of a case are given.
 
-    case: Case
+    Attributes:
+      case: a `Case`, or a `networks.Task`: both have a name, a batch, a number of examples, epochs and a dtype.
+      kind: the network's, as in `bench/peers/yardsticks.py`.
+      loss_name: the loss's, as the peers know it.
+      weights: the first ones, as the hand-written form has them: a tuple of arrays a layer.
+    """
+
+    case: Any
+    kind: str
+    loss_name: str
     plan: Plan
     net: pn.Layer
     loss: Loss
     loss_by_hand: by_hand.Loss
     optimizer: optax.GradientTransformation
     start: pn.TrainState
+    weights: by_hand.Weights
     data: Batch
 
     @property
     def updates(self) -> int:
         """How many updates one call makes."""
-        return self.case.epochs * self.plan.steps
+        return int(self.case.epochs) * self.plan.steps
 
 
 def make_problem(case: Case) -> Problem:
@@ -88,21 +98,9 @@ def make_problem(case: Case) -> Problem:
     parts = [part for width in hidden for part in (pn.dense(width), activation)]
     net, optimizer = pn.serial(*parts, pn.dense(outputs)), optax.adam(RATE)
     start = pn.train_state(net, optimizer, jax.random.key(0), pn.spec(inputs, case.dtype))
-    return Problem(
-        case, plan_epochs(case.n, case.batch), net, loss, loss_by_hand, optimizer, start, Batch(xs, ys, None)
-    )
-
-
-def weights_of(problem: Problem) -> by_hand.Weights:
-    """Gives the first weights of a problem as its hand-written form has them.
-
-    Args:
-      problem: from `make_problem`.
-
-    Returns:
-      Kernel and bias of every layer.
-    """
-    return [(params["kernel"], params["bias"]) for params in problem.start.params if params]
+    weights: by_hand.Weights = [(params["kernel"], params["bias"]) for params in start.params if params]
+    plan, data = plan_epochs(case.n, case.batch), Batch(xs, ys, None)
+    return Problem(case, "mlp", loss.name, plan, net, loss, loss_by_hand, optimizer, start, weights, data)
 
 
 def scaled(case: Case, settings: Settings) -> Case:
@@ -146,7 +144,7 @@ def arguments_by_hand(problem: Problem) -> tuple[Any, ...]:
     Returns:
       Weights, optimizer state, key, inputs and targets.
     """
-    weights = weights_of(problem)
+    weights = problem.weights
     return weights, problem.optimizer.init(weights), problem.start.key, problem.data.xs, problem.data.ys
 
 

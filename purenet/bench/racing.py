@@ -1,14 +1,14 @@
 """Peers against `pn.train`: every turn is a fresh process, and the turns alternate."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from purenet.bench.contests import Contender, Contest
+from purenet.bench.contests import Contender, Contest, Race
 from purenet.bench.measuring import in_one_line, rotated
 from purenet.bench.outcomes import Outcome, refusals, rows_of
 from purenet.bench.peaks import Peaks
 from purenet.bench.peers import OURS, Peer
-from purenet.bench.problems import Case, cost_of, make_problem
+from purenet.bench.problems import cost_of
 from purenet.bench.processes import peer_process, problem_file
 from purenet.bench.rows import Row
 
@@ -18,14 +18,7 @@ _TOLERANCE = 1e-3
 
 
 def race(
-    suite: str,
-    case: Case,
-    peers: Sequence[Peer],
-    *,
-    rounds: int,
-    seconds: float,
-    peaks: Peaks | None = None,
-    wanted: Mapping[str, float] | None = None,
+    suite: str, one: Race, peers: Sequence[Peer], *, rounds: int, seconds: float, peaks: Peaks | None = None
 ) -> list[Row]:
     """Races peers against `pn.train`.
 
@@ -35,28 +28,27 @@ def race(
 
     Args:
       suite: the suite's name, for the rows.
-      case: what they train.
-      peers: who takes part.
+      one: what they train, and what is wanted.
+      peers: who takes part, if they train such networks.
       rounds: processes per contender.
       seconds: for how long each process trains, again and again, once it is compiled.
       peaks: the machine's limits, or None.
-      wanted: by contender, how many times as long as `pn.train` it should take.
 
     Returns:
       One row per contender, `pn.train` first.
     """
-    problem = make_problem(case)
+    problem = one.make(one.case)
     with problem_file(problem) as path:
         contest = Contest(
-            case=f"{case.name}, beside peers",
+            case=f"{one.case.name}, beside peers",
             per="step",
             per_call=problem.updates,
             agreement="loss over all examples",
             tolerance=_TOLERANCE,
             contenders=[
-                Contender(name, peer_process(peer, name, path, seconds), None, at_least=(wanted or {}).get(name))
+                Contender(name, peer_process(peer, name, path, seconds), None, at_least=one.wanted.get(name))
                 for peer in (OURS, *peers)
-                for name in peer.contenders
+                for name in peer.kinds.get(problem.kind, ())
             ],
             cost=cost_of(problem),
             processes=True,

@@ -39,19 +39,18 @@ def run_suite(name: str, suite: Suite, options: Options, peaks: Peaks, rows: lis
     if suite.races is None or not options.settings.peers:
         return
     peers = [PEERS[one] for one in options.settings.peers]
-    for case, wanted in suite.races(options.settings):
+    for one in suite.races(options.settings):
         try:
             done = race(
                 name,
-                case,
+                one,
                 peers,
                 rounds=_QUICK_PROCESSES if quick else _PROCESSES,
                 seconds=_QUICK_SECONDS if quick else _SECONDS,
                 peaks=peaks,
-                wanted=wanted,
             )
         except Exception as error:  # what one race raises, the next one need not
-            done = [_failed(name, f"{case.name}, beside peers", error)]
+            done = [_failed(name, f"{one.case.name}, beside peers", error)]
         _finish(done, rows)
 
 

@@ -44,18 +44,22 @@ RACES = {
     TINY: Race(
         TINY._replace(epochs=2),
         {"Keras fit": 40, "PyTorch": 80, "PyTorch, torch.compile": 80, "Equinox": 100, "Flax NNX": 200},
+        make_problem,
     ),
     DIGITS: Race(
         DIGITS._replace(epochs=2),
         {"Keras fit": 5, "PyTorch": 5, "PyTorch, torch.compile": 5, "Equinox": 5, "Flax NNX": 5, "scikit-learn": 4},
+        make_problem,
     ),
     MLP: Race(
         MLP._replace(epochs=3),
         {"Keras fit": 2, "PyTorch": 2, "PyTorch, torch.compile": 2, "Equinox": 2, "Flax NNX": 2, "scikit-learn": 3.5},
+        make_problem,
     ),
     LARGE: Race(
         LARGE._replace(epochs=2),
         {"Keras fit": 1, "PyTorch": 1, "PyTorch, torch.compile": 1, "Equinox": 1, "Flax NNX": 1, "scikit-learn": 1},
+        make_problem,
     ),
 }
 

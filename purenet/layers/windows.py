@@ -130,13 +130,7 @@ def _as_padding(name: str, padding: Any, rank: int) -> str | Pads:
 
 def expect_space(x: Spec, windows: Windows, what: str = "x") -> None:
     """Raises unless the example has the windows' axes of space, then channels, and one window at least fits in."""
-    expect_array(x, what)
-    rank = windows.rank
-    if len(x.shape) != rank + 1:
-        raise ShapeError(
-            f"expected {what} of {rank + 1} axes, {rank} of space and the channels last, got {x.shape}. "
-            + _rank_remedy(x.shape, rank)
-        )
+    expect_axes(x, windows.rank, what)
     space = x.shape[:-1]
     if windows.padding == "circular":
         pads = windows.pads(space)
@@ -149,6 +143,16 @@ def expect_space(x: Spec, windows: Windows, what: str = "x") -> None:
         raise ShapeError(
             f"expected {what} with room for a window of {windows.extent}, got space of {space} padded by "
             f"{windows.pads(space)}. Use a smaller window or dilation, or padding='same'."
+        )
+
+
+def expect_axes(x: Spec, rank: int, what: str = "x") -> None:
+    """Raises unless the example is one floating array with so many axes of space, then channels."""
+    expect_array(x, what)
+    if len(x.shape) != rank + 1:
+        raise ShapeError(
+            f"expected {what} of {rank + 1} axes, {rank} of space and the channels last, got {x.shape}. "
+            + _rank_remedy(x.shape, rank)
         )
 
 

@@ -7,7 +7,7 @@ from purenet.bench import canaries, command, running
 from purenet.bench.contests import Contender, Contest, Race, Suite
 from purenet.bench.peaks import Peak, Peaks
 from purenet.bench.peers import OURS, PEERS
-from purenet.bench.problems import Case
+from purenet.bench.problems import Case, make_problem
 from purenet.bench.records import read_record, rows_of_record
 from purenet.bench.suites import SUITES
 
@@ -171,7 +171,7 @@ def test_a_race_that_cannot_be_run_is_an_error_row(capsys, suites, monkeypatch):
     def broken(*args, **options):
         raise RuntimeError("no room for the problem")
 
-    race = Race(Case((2, 4, 1), 4, 64, 2), {})
+    race = Race(Case((2, 4, 1), 4, 64, 2), {}, make_problem)
     monkeypatch.setitem(suites, "good", Suite("raced", lambda settings: iter(()), races=lambda settings: [race, race]))
     monkeypatch.setattr(running, "race", broken)
     assert command.main(["--peers", "jax"]) == 1
@@ -182,7 +182,7 @@ def test_a_race_that_cannot_be_run_is_an_error_row(capsys, suites, monkeypatch):
 
 def test_a_race_follows_its_suite(capsys, suites, monkeypatch, tmp_path):
     """Real processes of the peer that needs nothing but JAX, at small size."""
-    race = Race(Case((2, 4, 1), 4, 64, 2), {"JAX, jit per step": 1e-9})
+    race = Race(Case((2, 4, 1), 4, 64, 2), {"JAX, jit per step": 1e-9}, make_problem)
     suite = Suite("raced", lambda settings: iter(()), races=lambda settings: [race])
     monkeypatch.setitem(suites, "good", suite)
     monkeypatch.setattr(running, "_QUICK_SECONDS", 0.0001)

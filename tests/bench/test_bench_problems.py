@@ -1,6 +1,5 @@
 import ast
 import importlib
-import importlib.util
 
 import jax
 import numpy as np
@@ -20,12 +19,10 @@ REGRESSION = Case((2, 4, 1), 4, 32, 8)
 
 
 @pytest.fixture
-def worker():
+def worker(monkeypatch):
     """The module that runs in the peers' processes."""
-    spec = importlib.util.spec_from_file_location("worker", find_folder() / "worker.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    monkeypatch.syspath_prepend(find_folder())
+    return importlib.import_module("worker")
 
 
 @pytest.mark.parametrize("case", [SMALL, REGRESSION], ids=lambda case: case.name)
@@ -112,10 +109,9 @@ def test_the_table_of_peers_says_what_their_files_offer():
 @pytest.mark.parametrize("case", [SMALL, REGRESSION], ids=lambda case: case.name)
 @pytest.mark.parametrize("name", ["purenet", *PEERS])
 @pytest.mark.filterwarnings("ignore")  # the peers' warnings are theirs
-def test_every_peer_ends_at_the_same_loss(name, case, worker, tmp_path, monkeypatch):
+def test_every_peer_ends_at_the_same_loss(name, case, worker, tmp_path):
     peer = {"purenet": OURS, **PEERS}[name]
     pytest.importorskip(peer.module, reason=f"{peer.module} is not installed: it belongs to the extra peers")
-    monkeypatch.syspath_prepend(find_folder())
     write_problem(make_problem(case), tmp_path / "problem.npz")
     problem = worker.load(tmp_path / "problem.npz")
     start, run, weights = importlib.import_module("with_jax").scan_by_hand(problem)

@@ -136,6 +136,7 @@ ELEMENTWISES = {
     "integers": (lambda i: i * i + jnp.sum(i) // 2, (pn.spec(6, jnp.int32),), 0),
     "comparisons and choices": (lambda a, b: jnp.where(a > b, a, b), (X, X), 0),
     "moves and conversions": (lambda a: jnp.concatenate([a.T[::2], a.T])[1:].astype(jnp.bfloat16), (X,), 0),
+    "stacking, which newer JAX holds as one operation": (lambda a: jnp.stack([a, a], axis=1), (X,), 0),
     "an order": (lambda a: (jnp.sort(a), jnp.argmax(a)), (X,), 0),
     "a search, which newer JAX holds as one operation": (jnp.searchsorted, (pn.spec(8), pn.spec(3)), 0),
     "random bits": (lambda key: jax.random.permutation(key, 100), (jax.random.key(0),), 0),
