@@ -53,6 +53,7 @@ def main(argv: list[str] | None = None) -> dict:
     parser.add_argument("--net", choices=("transformer", "lstm"), default="transformer")
     parser.add_argument("--data", type=Path, help="the text; default: tinyshakespeare/input.txt in PURENET_DATA")
     parser.add_argument("--steps", type=int, default=STEPS, help="updates")
+    parser.add_argument("--estimates", type=int, default=ESTIMATES, help="batches of each estimate of the loss")
     parser.add_argument("--letters", type=int, default=500, help="how many to write in the end")
     parser.add_argument("--seed", type=int, default=0, help="of the first weights, the windows and the writing")
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder of the figure")
@@ -70,7 +71,7 @@ def main(argv: list[str] | None = None) -> dict:
         optax.adamw(rate, b1=0.9, b2=0.99, weight_decay=0.1, mask=lambda params: jax.tree.map(is_matrix, params)),
     )
     state = pn.train_state(net, optimizer, jax.random.key(args.seed), pn.spec(LENGTH, jnp.int32))
-    train, estimate = make_training(net, optimizer, learned), make_estimate(net, held_out)
+    train, estimate = make_training(net, optimizer, learned), make_estimate(net, held_out, args.estimates)
     losses, estimates, start = [], [(0, float(estimate(state.params)))], time.perf_counter()
     for part in np.diff(np.linspace(0, args.steps, REPORTS + 1).astype(int)):
         state, part_losses = train(state, int(part))
@@ -84,7 +85,7 @@ def main(argv: list[str] | None = None) -> dict:
     print(f"\n{sample}\n")
     draw(losses, estimates, args.out)
     last = estimates[-1][1]
-    if args.net != "transformer" or args.steps < STEPS:
+    if args.net != "transformer" or args.steps < STEPS or args.estimates < ESTIMATES:
         print(f"the promise of {PROMISE} nats is the transformer's, after {STEPS} updates")
     elif last > PROMISE:
         raise SystemExit(f"shakespeare: expected a held-out loss of {PROMISE} nats or less, got {last:.4f}")
@@ -121,14 +122,14 @@ def make_training(net: pn.Layer, optimizer: optax.GradientTransformation, text: 
     return jax.jit(lambda state, count: jax.lax.scan(one, state, length=count), static_argnums=1)
 
 
-def make_estimate(net: pn.Layer, text: jax.Array):
+def make_estimate(net: pn.Layer, text: jax.Array, batches: int):
     """Makes `params -> loss`, the mean over batches of windows of a text, always the same ones."""
 
     def of_one(params: tuple, key: jax.Array) -> jax.Array:
         xs, ys = windows(text, key)
         return jnp.mean(jax.vmap(loss.value)(net.forward(params, xs)[0], ys))
 
-    keys = jax.random.split(jax.random.key(1234), ESTIMATES)
+    keys = jax.random.split(jax.random.key(1234), batches)
     return jax.jit(lambda params: jnp.mean(jax.lax.map(lambda key: of_one(params, key), keys)))
 
 

@@ -18,10 +18,11 @@ Gradients: `value_and_grad` by JAX, `backprop` by the hand-derived rules, `per_e
 Training: `train_state`, `train_step`, `train` (pure), `fit` and `evaluate` (on the host), `steps_per_epoch`.
 What a function costs: `flops` counts floating-point operations without running it, as `Flops`.
 What a network is made of: `summary` as a table, `graphviz` and `plot.network` as a drawing.
-Families: `losses`, `metrics`, `data`, `plot`. Random orders without sorting: `shuffle`, `shuffle_numpy`.
+Weights to and from PyTorch and Flax: `convert`.
+Families: `losses`, `metrics`, `data`, `convert`, `plot`. Random orders without sorting: `shuffle`, `shuffle_numpy`.
 """
 
-from purenet import data, losses, metrics, plot
+from purenet import convert, data, losses, metrics, plot
 from purenet.compose.beside import branch, parallel
 from purenet.compose.chain import serial
 from purenet.compose.fan import residual
@@ -99,6 +100,7 @@ __all__ = [
     "concatenate",
     "conv",
     "conv_transpose",
+    "convert",
     "data",
     "dense",
     "depthwise_conv",

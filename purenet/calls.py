@@ -5,6 +5,7 @@ else follows from the operations: how often a call runs, on which shapes, what i
 whatever combinators, loops and maps lie around it.
 """
 
+import uuid
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -15,8 +16,6 @@ from purenet.contract import Layer, Spec, Tree, as_layer, spec_of
 from purenet.errors import StructureError, describe
 from purenet.recording import Call, joined, recording
 
-_MARK = "purenet_call_"
-
 
 class Program(NamedTuple):
     """A traced network.
@@ -25,12 +24,15 @@ class Program(NamedTuple):
       jaxpr: of the network on one example: params, example and state are its arguments, in this order.
       paths: of the layers called, by the number of the call.
       outs: the structures of what they gave.
+      mark: what the names of this program's calls begin with. JAX may give back a part of another one, traced before,
+        in which calls have numbers, too.
       params, state: their specs.
     """
 
     jaxpr: Any
     paths: tuple[str, ...]
     outs: tuple[Any, ...]
+    mark: str
     params: Tree
     state: Tree
 
@@ -40,6 +42,7 @@ def trace_calls(net: Layer, spec: Spec) -> Program:
     params, state = jax.eval_shape(lambda: net.init(jax.random.key(0), spec))
     paths: list[str] = []
     outs: list[Any] = []
+    prefix = f"purenet_{uuid.uuid4().hex}_"
 
     def mark(call: Call, run: Callable[..., Any]) -> Any:
         number = len(paths)
@@ -51,18 +54,18 @@ def trace_calls(net: Layer, spec: Spec) -> Program:
             outs[number] = jax.tree.structure(y)
             return y
 
-        marked.__name__ = f"{_MARK}{number}"
+        marked.__name__ = f"{prefix}{number}"
         return jax.jit(marked)(*call.args)
 
     with recording(mark):
         traced = jax.make_jaxpr(lambda *args: net.apply(*args))(params, spec, state)
-    return Program(traced.jaxpr, tuple(paths), tuple(outs), params, state)
+    return Program(traced.jaxpr, tuple(paths), tuple(outs), prefix, params, state)
 
 
-def number_of(eqn: Any) -> int | None:
-    """The number of the call that an operation is; None for any other operation."""
+def number_of(eqn: Any, mark: str) -> int | None:
+    """The number of the call that an operation is, in the program with this mark; None for any other operation."""
     name = str(eqn.params.get("name", ""))
-    return int(name[len(_MARK) :]) if name.startswith(_MARK) else None
+    return int(name[len(mark) :]) if name.startswith(mark) else None
 
 
 def inside(eqn: Any) -> list[Any]:
@@ -70,16 +73,16 @@ def inside(eqn: Any) -> list[Any]:
     return list(jaxprs_in_params(eqn.params))
 
 
-def calls_in(jaxpr: Any, times: int = 1) -> Iterator[tuple[int, Any, int]]:
+def calls_in(jaxpr: Any, mark: str, times: int = 1) -> Iterator[tuple[int, Any, int]]:
     """Finds the outermost calls in a program: number, operation, and how often it runs."""
     for eqn in jaxpr.eqns:
-        number = number_of(eqn)
+        number = number_of(eqn, mark)
         if number is not None:
             yield number, eqn, times
             continue
         trips = int(eqn.params["length"]) if eqn.primitive.name == "scan" else 1
         for inner in inside(eqn):
-            yield from calls_in(inner, times * trips)
+            yield from calls_in(inner, mark, times * trips)
 
 
 def as_net(net: Any, spec: Spec) -> Layer:

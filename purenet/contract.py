@@ -222,7 +222,7 @@ def spec(shape: int | Sequence[int], dtype: Any = jnp.float32) -> jax.ShapeDtype
 
     Raises:
       ShapeError: if a size is negative.
-      StructureError: if a size is not a whole number, or JAX would change the dtype silently.
+      StructureError: if a size is not a whole number, or `dtype` is none or one that JAX would change silently.
 
     Example:
       >>> import purenet as pn
@@ -239,7 +239,10 @@ def spec(shape: int | Sequence[int], dtype: Any = jnp.float32) -> jax.ShapeDtype
             )
         if size < 0:
             raise ShapeError(f"spec: expected sizes of 0 or more, got {shape!r}. Give the shape of one example.")
-    wanted = np.dtype(dtype)
+    try:
+        wanted = np.dtype(dtype)
+    except TypeError:
+        raise StructureError(f"spec: expected a dtype, got {describe(dtype)}. Give one such as jnp.float32.") from None
     kept = jax.dtypes.canonicalize_dtype(wanted)
     if kept != wanted:
         raise StructureError(
@@ -270,9 +273,14 @@ def example_spec(xs: Tree) -> Spec:
     """
     shapes = [np.shape(a) for a in jax.tree.leaves(xs)]
     if () in shapes:
-        raise ShapeError("expected a mini-batch with the examples along the first axis, got a leaf of shape ().")
+        raise ShapeError(
+            "expected a mini-batch with the examples along the first axis, got a leaf of shape (). "
+            "For one example use net.apply."
+        )
     if len({shape[0] for shape in shapes}) > 1:
-        raise ShapeError(f"expected leaves with one common first axis, got the shapes {shapes}.")
+        raise ShapeError(
+            f"expected leaves with one common first axis, got the shapes {shapes}. Give all parts of every example."
+        )
     return jax.tree.map(lambda a: jax.ShapeDtypeStruct(np.shape(a)[1:], _dtype(a)), xs)
 
 
@@ -355,6 +363,8 @@ def _checked_batch(
     def called(params: Tree, xs: Tree, state: Tree = None, key: Any = None) -> Any:
         with at(name):
             one = example_spec(xs)
+            for leaf in jax.tree.leaves(xs):
+                expect_kept(leaf)
             if check is not None:
                 check(params, one)
             result = record(kind, function, params, xs, state, key)

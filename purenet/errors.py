@@ -142,6 +142,13 @@ def is_whole(value: Any) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
+def expect_flags(name: str, **flags: Any) -> None:
+    """Raises unless all are True or False."""
+    for what, value in flags.items():
+        if not isinstance(value, bool):
+            raise StructureError(f"{name}: expected {what} to be True or False, got {describe(value)}. Give a bool.")
+
+
 def expect_kept(leaf: Any) -> None:
     """Raises if JAX would change the array's dtype silently, as it does to NumPy's float64 and int64."""
     dtype = getattr(leaf, "dtype", None)

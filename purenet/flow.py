@@ -95,8 +95,8 @@ class _Tracer:
 
     def operation(self, eqn: Any, given: Sequence[Sources]) -> Sequence[Sources]:
         """Adds what an operation shows, and tells where each of its results comes from."""
-        number, held = number_of(eqn), inside(eqn)
-        calls = [found for inner in held for found in calls_in(inner)]
+        number, held = number_of(eqn, self.program.mark), inside(eqn)
+        calls = [found for inner in held for found in calls_in(inner, self.program.mark)]
         is_loop = any(times > 1 for _, _, times in calls) or len(held) > 1
         body = getattr(held[0], "jaxpr", held[0]) if held else None
         if calls and not is_loop and body is not None and len(body.invars) == len(eqn.invars):

@@ -122,10 +122,10 @@ class _Measured(NamedTuple):
 def _measure(program: Program, jaxpr: Any, times: int, measured: dict[str, _Measured]) -> int:
     """Notes every call in a program under its path, and gives the bytes of their outputs together."""
     total = 0
-    for number, eqn, inner_times in calls_in(jaxpr, times):
+    for number, eqn, inner_times in calls_in(jaxpr, program.mark, times):
         body = eqn.params["jaxpr"].jaxpr
         inner = _measure(program, body, inner_times, measured)
-        made = any(True for _ in calls_in(body))
+        made = any(True for _ in calls_in(body, program.mark))
         activations = inner if made else inner_times * bytes_of(eqn.outvars)
         specs = [jax.ShapeDtypeStruct(var.aval.shape, var.aval.dtype) for var in eqn.outvars]
         output = jax.tree.unflatten(program.outs[number], specs)

@@ -13,7 +13,14 @@ import pytest
 
 import purenet as pn
 
-DOORS = {"pn": pn, "pn.losses": pn.losses, "pn.metrics": pn.metrics, "pn.data": pn.data, "pn.plot": pn.plot}
+DOORS = {
+    "pn": pn,
+    "pn.losses": pn.losses,
+    "pn.metrics": pn.metrics,
+    "pn.data": pn.data,
+    "pn.plot": pn.plot,
+    "pn.convert": pn.convert,
+}
 PUBLIC = {
     f"{door}.{name}": value
     for door, module in DOORS.items()

@@ -6,6 +6,7 @@ import jax
 
 from purenet.compose.chain import serial
 from purenet.contract import Layer
+from purenet.errors import expect_flags
 from purenet.layers.conv_params import Initializer, as_count
 from purenet.layers.convolving import conv, depthwise_conv
 from purenet.layers.windows import make_windows
@@ -64,6 +65,7 @@ def separable_conv(
     features = as_count("separable_conv", "features", features)
     m = as_count("separable_conv", "multiplier", multiplier)
     windows = make_windows("separable_conv", window, stride, dilation, padding)
+    expect_flags("separable_conv", bias=bias)
     places = depthwise_conv(
         windows.size,
         multiplier=m,

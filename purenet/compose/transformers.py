@@ -81,12 +81,14 @@ def transformer_block(
         )
     with at("transformer_block"):
         inner = as_layer(activation)
+        look = attention(heads, kv_heads=kv_heads, causal=causal, rotary=rotary, bias=bias, kernel_init=kernel_init)
         norms = layer_norm(offset=bias) if norm is None else as_layer(norm)
-    look = attention(heads, kv_heads=kv_heads, causal=causal, rotary=rotary, bias=bias, kernel_init=kernel_init)
+        drop: tuple[Layer, ...] = (dropout(drop_prob),)
     wide, narrow = (
         dense(n, bias=bias, kernel_init=kernel_init) for n in (4 * features if hidden is None else hidden, features)
     )
-    drop = (dropout(drop_prob),) if drop_prob else ()
+    if not drop_prob:
+        drop = ()
     think = each(serial(wide, inner, narrow))
     return serial(residual(norms, look, *drop), residual(norms, think, *drop))
 

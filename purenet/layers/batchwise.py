@@ -178,7 +178,7 @@ def _expect_space(x: Spec) -> None:
 
 
 def _expect_state(state: Tree, x: jax.Array) -> None:
-    if state is None or state == ():
+    if state is None or (isinstance(state, tuple) and not state):
         raise StructureError(
             "expected state with the running statistics, got none. Pass the one that init made and training moved on "
             "(result.state of pn.fit, the field state of a TrainState): net.apply(params, x, state)."

@@ -232,13 +232,15 @@ def _kernels_by_sums(x: jax.Array, y: jax.Array, geometry: Geometry) -> jax.Arra
     padded = _padded(x, [(*pair, 0) for pair in geometry.pads])
     covered = [(out - 1) * stride + 1 for out, stride in zip(geometry.out, geometry.stride, strict=True)]
 
-    def of_tap(start: jax.Array) -> jax.Array:
-        seen = jax.lax.dynamic_slice(padded, (0, *start, 0), (len(x), *covered, channels))
+    def of_tap(start: list[jax.Array]) -> jax.Array:
+        seen = jax.lax.dynamic_slice(padded, start, (len(x), *covered, channels))
         seen = jax.lax.slice(seen, (0,) * seen.ndim, seen.shape, (1, *geometry.stride, 1))
-        return jnp.sum(jnp.broadcast_to(seen[..., None], apart.shape) * apart, axis=tuple(range(geometry.rank + 1)))
+        sums = [jnp.sum(seen * apart[..., j], axis=tuple(range(geometry.rank + 1))) for j in range(multiplier)]
+        return jnp.stack(sums, axis=-1)
 
-    starts = [[t * d for t, d in zip(tap, geometry.dilation, strict=True)] for tap in _taps(geometry)]
-    kernel: jax.Array = jax.lax.map(of_tap, jnp.array(starts, jnp.int32))
+    starts = [(0, *(t * d for t, d in zip(tap, geometry.dilation, strict=True)), 0) for tap in _taps(geometry)]
+    axes = [jnp.array(axis, jnp.int32) for axis in zip(*starts, strict=True)]
+    kernel: jax.Array = jax.lax.map(of_tap, axes)
     return kernel.reshape(*geometry.window, 1, channels * multiplier)
 
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from purenet.contract import Layer, Spec, Tree, layer
-from purenet.errors import ShapeError
+from purenet.errors import ShapeError, expect_flags
 from purenet.layers import conv_by_lax
 from purenet.layers.conv_geometry import Geometry
 from purenet.layers.conv_params import Initializer, as_count, expect_channels, expect_params, made_params
@@ -59,7 +59,7 @@ def conv_transpose(
     Raises:
       ShapeError: for arguments out of range; at `init` and at trace time for other axes than the window's, for other
         channels than W's, and where the padding cuts all of y off.
-      StructureError: for arguments that are not whole numbers; at trace time, for other dtypes or other params.
+      StructureError: for arguments of another type; at trace time, for other dtypes or other params.
 
     Derivation:
       y is linear in x and in W. With δ = dJ/dy, the factor of dx[i, c] in dJ is Σₜ Σ_f δ[s∘i + d∘t - p, f] W[t, c, f]:
@@ -95,6 +95,7 @@ def conv_transpose(
         raise ShapeError(
             f"conv_transpose: expected no output_padding with padding='same', got {longer}. Give padding as numbers."
         )
+    expect_flags("conv_transpose", bias=bias)
     return _transposed(windows, features, longer, bias, kernel_init, bias_init)
 
 

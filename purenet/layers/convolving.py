@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from purenet.contract import Layer, Spec, Tree, layer
-from purenet.errors import ShapeError
+from purenet.errors import ShapeError, expect_flags
 from purenet.layers import conv_by_lax
 from purenet.layers.conv_geometry import Geometry
 from purenet.layers.conv_params import Initializer, as_count, expect_channels, expect_params, made_params
@@ -55,7 +55,7 @@ def conv(
       ShapeError: for arguments out of range, or `features` that `groups` does not divide; at `init` and at trace time
         for other axes than the window's, for channels other than W's or that `groups` does not divide, and for a
         window larger than x with its padding.
-      StructureError: for arguments that are not whole numbers; at trace time, for other dtypes or other params.
+      StructureError: for arguments of another type; at trace time, for other dtypes or other params.
 
     Derivation:
       y is linear in x and in W. With δ = dJ/dy, in dJ = Σ δ[b, o, f] dy[b, o, f] the factor of dW[t, c, f] is
@@ -115,7 +115,7 @@ def depthwise_conv(
     Raises:
       ShapeError: for arguments out of range; at `init` and at trace time for other axes than the window's, for other
         channels than W's, and for a window larger than x with its padding.
-      StructureError: for arguments that are not whole numbers; at trace time, for other dtypes or other params.
+      StructureError: for arguments of another type; at trace time, for other dtypes or other params.
 
     Derivation:
       That of `conv`, where the sums over the channels and features of a group have one and m terms: dJ/dW[t, 0, cm+j]
@@ -151,6 +151,7 @@ def _convolution(
     bias_init: Initializer,
 ) -> Layer:
     """A convolution; `shares` tells features and groups from the number of channels."""
+    expect_flags(name, bias=bias)
 
     def kernel_shape(x: Spec) -> tuple[int, ...]:
         expect_space(x, windows)

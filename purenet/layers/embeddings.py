@@ -79,7 +79,7 @@ def embedding(
         expect_embedding(params, shape)
 
     def apply(params: Tree, x: jax.Array) -> jax.Array:
-        return _looked_up(params["embedding"], x)
+        return _looked_up(params["embedding"], jnp.asarray(x))
 
     def forward(params: Tree, xs: jax.Array, state: Tree, key: Any) -> tuple[jax.Array, Tree]:
         return _looked_up(params["embedding"], xs), state

@@ -158,7 +158,7 @@ def _with_option(name: str, option: Any, function: Function, derivative: Functio
     """Makes an elementwise layer of f(x, option) and df/dx(x, option), the option in the dtype of x."""
 
     def apply(params: Tree, x: jax.Array) -> jax.Array:
-        return function(x, jnp.asarray(option, x.dtype))
+        return function(x, jnp.asarray(option, jnp.result_type(x)))
 
     def forward(params: Tree, xs: jax.Array, state: Tree, key: Any) -> tuple[jax.Array, Tree]:
         return apply(params, xs), state

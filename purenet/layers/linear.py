@@ -7,7 +7,16 @@ import jax
 import jax.numpy as jnp
 
 from purenet.contract import Layer, Spec, Tree, layer
-from purenet.errors import ShapeError, StructureError, describe, expect_array, expect_key, expect_shape, is_whole
+from purenet.errors import (
+    ShapeError,
+    StructureError,
+    describe,
+    expect_array,
+    expect_flags,
+    expect_key,
+    expect_shape,
+    is_whole,
+)
 from purenet.layers.products import product
 
 Initializer = Callable[..., jax.Array]
@@ -33,7 +42,8 @@ def dense(
 
     Raises:
       ShapeError: if `features` is below 1; at trace time, if x has not n elements on one axis.
-      StructureError: if `features` is not a whole number; at trace time, for other dtypes or other params.
+      StructureError: if `features` is not a whole number or `bias` no truth value; at trace time, for other dtypes or
+        other params.
 
     Derivation:
       The mini-batch as rows: Y = X W + 1bᵀ, and δ = dJ/dY. With dY = dX W + X dW + 1dbᵀ and
@@ -56,6 +66,7 @@ def dense(
         raise StructureError(f"dense: expected features to be a whole number, got {features!r}. Give an int.")
     if features < 1:
         raise ShapeError(f"dense: expected features of 1 or more, got {features}. Give the number of outputs.")
+    expect_flags("dense", bias=bias)
 
     def init(key: Any, spec: Spec) -> tuple[Tree, Tree]:
         expect_array(spec, "spec")

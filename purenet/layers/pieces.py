@@ -6,7 +6,16 @@ import jax
 import jax.numpy as jnp
 
 from purenet.contract import Layer, Spec, Tree, layer
-from purenet.errors import ShapeError, StructureError, describe, expect_array, expect_key, expect_shape, is_whole
+from purenet.errors import (
+    ShapeError,
+    StructureError,
+    describe,
+    expect_array,
+    expect_flags,
+    expect_key,
+    expect_shape,
+    is_whole,
+)
 from purenet.layers.largest import largest, largest_value, shares
 from purenet.layers.linear import Initializer
 from purenet.layers.products import product
@@ -35,7 +44,8 @@ def maxout(
 
     Raises:
       ShapeError: if `features` or `pieces` is below 1; at trace time, if x has not n elements on one axis.
-      StructureError: if `features` or `pieces` is not a whole number; at trace time, for other dtypes or other params.
+      StructureError: if `features` or `pieces` is not a whole number or `bias` no truth value; at trace time, for other
+        dtypes or other params.
 
     Derivation:
       With Z_k = X W_k + 1b_kᵀ and δ = dJ/dY, dJ/dZ_k is δ where piece k is the largest and 0 elsewhere; where several
@@ -57,6 +67,7 @@ def maxout(
             raise StructureError(f"maxout: expected {what} to be a whole number, got {describe(count)}. Give an int.")
         if count < 1:
             raise ShapeError(f"maxout: expected {what} of 1 or more, got {count}. Give how many there are.")
+    expect_flags("maxout", bias=bias)
 
     def init(key: Any, spec: Spec) -> tuple[Tree, Tree]:
         expect_array(spec, "spec")

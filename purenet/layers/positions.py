@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from purenet.contract import Layer, Spec, Tree, layer
-from purenet.errors import ShapeError, StructureError, describe, expect_array, expect_key, is_whole
+from purenet.errors import ShapeError, StructureError, describe, expect_array, expect_kept, expect_key, is_whole
 from purenet.layers.standardised import wide, wide_dtype
 
 Initializer = Callable[..., jax.Array]
@@ -195,6 +195,11 @@ def expect_embedding(params: Tree, shape: tuple[int, ...]) -> None:
         raise ShapeError(
             f"expected params['embedding'] of shape {shape}, got {jnp.shape(params['embedding'])}. "
             "Initialise the network with the spec of the examples that it gets, and pass the params that it made."
+        )
+    expect_kept(params["embedding"])
+    if not jnp.issubdtype(params["embedding"].dtype, jnp.floating):
+        raise StructureError(
+            f"expected params['embedding'] of floating dtype, got {params['embedding'].dtype}. Cast it with astype."
         )
 
 

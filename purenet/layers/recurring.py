@@ -1,10 +1,12 @@
 """Recurrent layers: rnn, lstm and gru, a state that moves from step to step."""
 
+import math
+
 import jax
 import numpy as np
 
 from purenet.contract import Layer
-from purenet.errors import StructureError, describe
+from purenet.errors import ShapeError, StructureError, describe
 from purenet.layers.cells import ACTIVATIONS, GRU, LSTM, elman
 from purenet.layers.sequences import expect_choice
 from purenet.layers.unrolled import Initializer, Inits, orthogonal, recurrent
@@ -117,8 +119,8 @@ def lstm(
       (n, 4h), (h, 4h), (4h,).
 
     Raises:
-      ShapeError: if `features` is below 1, or `outputs` is another word; at trace time, if x has not T steps of n
-        numbers with T of 1 or more, or length or carry have another shape.
+      ShapeError: if `features` is below 1, `outputs` is another word or `forget_bias` not finite; at trace time, if x
+        has not T steps of n numbers with T of 1 or more, or length or carry have another shape.
       StructureError: if an argument has another type; at trace time, for other dtypes, other params, or an input that
         is not such a tuple.
 
@@ -150,6 +152,8 @@ def lstm(
         raise StructureError(
             f"lstm: expected forget_bias to be a Python number, got {describe(forget_bias)}. Give one such as 1.0."
         )
+    if not math.isfinite(forget_bias):
+        raise ShapeError(f"lstm: expected a finite forget_bias, got {forget_bias}. Give one such as 1.0.")
     init = Inits(kernel_init, recurrent_init, bias_init, float(forget_bias))
     return recurrent(LSTM, features, outputs, lengths, carry, bias, init)
 

@@ -159,13 +159,6 @@ def expect_choice(name: str, what: str, value: Any, choices: tuple[str, ...]) ->
         )
 
 
-def expect_flags(name: str, **flags: Any) -> None:
-    """Raises unless all are True or False."""
-    for what, value in flags.items():
-        if not isinstance(value, bool):
-            raise StructureError(f"{name}: expected {what} to be True or False, got {describe(value)}. Give a bool.")
-
-
 def _expect_length_spec(length: Any) -> None:
     if not isinstance(length, jax.ShapeDtypeStruct) or length.dtype != jnp.int32:
         came = length.dtype if isinstance(length, jax.ShapeDtypeStruct) else describe(length)

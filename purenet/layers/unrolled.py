@@ -9,9 +9,9 @@ import numpy as np
 from jax import lax
 
 from purenet.contract import Layer, Spec, Tree, layer
-from purenet.errors import expect_key
+from purenet.errors import expect_flags, expect_key
 from purenet.layers.cells import Cell
-from purenet.layers.sequences import Options, checked_features, expect_choice, expect_flags, expect_visible
+from purenet.layers.sequences import Options, checked_features, expect_choice, expect_visible
 from purenet.layers.through_time import ahead, alive, behind, poison
 
 Initializer = Callable[..., jax.Array]

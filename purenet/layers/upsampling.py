@@ -54,7 +54,7 @@ def upsample(scale: Any, method: str = "nearest") -> Layer:
     scales = as_sizes("upsample", "scale", scale)
     if len(scales) > 3:
         raise ShapeError(f"upsample: expected scale of one to three axes, got {scale!r}. Leave the channels out.")
-    if method not in METHODS:
+    if not isinstance(method, str) or method not in METHODS:
         raise ShapeError(f"upsample: expected method to be one of {METHODS}, got {method!r}. Choose one of them.")
     larger, smaller = (_repeated, _summed) if method == "nearest" else (_interpolated, _gathered)
     axes = [(axis, times) for axis, times in enumerate(scales, start=1) if times > 1]

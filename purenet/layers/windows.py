@@ -96,9 +96,14 @@ def as_sizes(name: str, what: str, value: Any, rank: int | None = None, least: i
             f"{name}: expected {what} to be a whole number or a tuple of them, got {value!r}. Such as (3, 3)."
         )
     if rank is not None and len(sizes) != rank:
-        raise ShapeError(f"{name}: expected {what} with {rank} sizes, one for each axis, got {value!r}.")
+        raise ShapeError(
+            f"{name}: expected {what} with {rank} sizes, one for each axis, got {value!r}. "
+            "Give as many as the window has, or one number for all."
+        )
     if min(sizes) < least:
-        raise ShapeError(f"{name}: expected {what} of {least} or more, got {value!r}.")
+        raise ShapeError(
+            f"{name}: expected {what} of {least} or more, got {value!r}. Give {least} or more for each axis."
+        )
     return tuple(map(int, sizes))
 
 

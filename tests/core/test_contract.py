@@ -163,6 +163,12 @@ BAD = {
         "serial: expected arrays of a dtype that JAX keeps, got float64 of shape (2, 3), which it would turn into "
         "float32. Convert it with astype('float32'), or the data with pn.data.check_data.",
     ),
+    "a mini-batch of NumPy float64": (
+        lambda: pn.relu.forward((), np.ones((2, 3))),
+        TypeError,
+        "relu: expected arrays of a dtype that JAX keeps, got float64 of shape (2, 3), which it would turn into "
+        "float32. Convert it with astype('float32'), or the data with pn.data.check_data.",
+    ),
     "a list": (
         lambda: pn.relu.apply((), [1.0, 2.0]),
         TypeError,
@@ -197,7 +203,14 @@ BAD = {
     "no mini-batch axis": (
         lambda: pn.relu.forward((), jnp.ones(()), (), None),
         ValueError,
-        "relu: expected a mini-batch with the examples along the first axis, got a leaf of shape ().",
+        "relu: expected a mini-batch with the examples along the first axis, got a leaf of shape (). "
+        "For one example use net.apply.",
+    ),
+    "mini-batches of two sizes": (
+        lambda: pn.add.forward((), (jnp.ones((2, 3)), jnp.ones((4, 3))), (), None),
+        ValueError,
+        "add: expected leaves with one common first axis, got the shapes [(2, 3), (4, 3)]. "
+        "Give all parts of every example.",
     ),
     "no layers": (
         pn.serial,
@@ -224,6 +237,11 @@ BAD = {
         lambda: pn.dense(2.0),
         TypeError,
         "dense: expected features to be a whole number, got 2.0. Give an int.",
+    ),
+    "a bias that is no truth value": (
+        lambda: pn.dense(2, bias="no"),
+        TypeError,
+        "dense: expected bias to be True or False, got 'no'. Give a bool.",
     ),
     "a seed for a key": (
         lambda: NET.init(0, pn.spec((2, 3))),
@@ -296,6 +314,11 @@ BAD = {
         TypeError,
         "spec: expected a dtype that JAX keeps, got float64, which it would turn into float32. "
         'Use float32, or switch 64 bits on: jax.config.update("jax_enable_x64", True).',
+    ),
+    "a spec of no dtype": (
+        lambda: pn.spec(3, "real"),
+        TypeError,
+        "spec: expected a dtype, got 'real'. Give one such as jnp.float32.",
     ),
     "a layer of nothing": (
         lambda: pn.layer(None),

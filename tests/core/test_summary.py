@@ -110,6 +110,16 @@ def test_a_part_that_only_training_calls_is_listed():
     assert "not called" in str(pn.summary(only, pn.spec(2)))
 
 
+def test_what_jax_traced_for_another_summary_is_counted_where_it_is_now():
+    """JAX hands a rematerialised function's program back, with the calls as they were numbered the first time."""
+    inside = pn.serial(pn.dense(3), pn.relu)
+    again = jax.checkpoint(inside.apply)
+    users = pn.layer(lambda params, x: again(params, x), init=inside.init, name="users")
+    assert by_path(users, pn.spec(3))["users"].calls == 1
+    rows = by_path(pn.serial(pn.tanh, pn.dense(3), users), pn.spec(3))
+    assert [(row.calls, row.flops.total) for row in rows.values()] == [(1, 48), (1, 3), (1, 21), (1, 24)]
+
+
 def test_nothing_is_allocated_for_ten_billion_numbers():
     wide = pn.residual(pn.dense(32_768), pn.gelu, pn.dense(8_192))
     for net in (pn.repeat(wide, 20), pn.serial(*[wide] * 20)):

@@ -80,6 +80,16 @@ def test_bad_arguments_are_refused():
         "transformer_block: expected a layer, got the function layer_norm, which makes one. Call it: pn.layer_norm(…).",
     ):
         pn.transformer_block(4, 2, norm=pn.layer_norm)
+    with refuses(
+        ShapeError,
+        "transformer_block: attention: expected kv_heads that divide heads = 2, got 3. Each serves as many queries.",
+    ):
+        pn.transformer_block(4, 2, kv_heads=3)
+    with refuses(
+        StructureError,
+        "transformer_block: dropout: expected drop_prob to be a Python number, got None. Give one such as 0.5.",
+    ):
+        pn.transformer_block(4, 2, drop_prob=None)
 
 
 @pytest.mark.parametrize("shape", [(4,), (2, 3, 4), (3, 5)])

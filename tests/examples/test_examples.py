@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+NEEDS_DATA = pytest.mark.skipif(
+    "PURENET_DATA" not in os.environ, reason="PURENET_DATA, the folder of mnist and tinyshakespeare, is not set"
+)
 SCRIPTS = sorted(path.stem for path in EXAMPLES.glob("*.py") if path.stem != "figures")
 
 
@@ -38,7 +41,9 @@ def run(module, folder, *args):
 
 def test_every_example_has_a_test():
     tested = {
-        name.removeprefix("test_the_").removesuffix("_example") for name in globals() if name.startswith("test_the_")
+        name.removeprefix("test_the_").removesuffix("_example")
+        for name in globals()
+        if name.startswith("test_the_") and name.endswith("_example")
     }
     assert tested == set(SCRIPTS)
 
@@ -53,11 +58,54 @@ def test_the_digits_example(example, tmp_path, capsys):
     assert "accuracy of 97.5% not checked: it takes 30 epochs" in printed
 
 
-@pytest.mark.skipif("PURENET_DATA" not in os.environ, reason="PURENET_DATA, the folder that holds mnist, is not set")
+@NEEDS_DATA
 def test_the_mnist_example(example, tmp_path, capsys):
     facts = run(example("mnist"), tmp_path, "--epochs", "1", "--limit", "6016")
     assert facts["accuracy"] > 0.87
     assert "the promise of 98.3% is checked from 10 epochs of all digits on" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@NEEDS_DATA
+def test_the_mnist_cnn_example(example, tmp_path, capsys):
+    facts = run(example("mnist_cnn"), tmp_path, "--epochs", "1", "--limit", "6016")
+    assert facts["accuracy"] > 0.75
+    assert "the promise of 99.2% is checked from 10 epochs of all digits on" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@NEEDS_DATA
+def test_the_sequence_example(example, tmp_path, capsys):
+    facts = run(example("sequence"), tmp_path, "--epochs", "1", "--limit", "6016")
+    assert facts["accuracy"] > 0.5
+    assert "the promise of 98% is checked from 4 epochs of all digits on" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@NEEDS_DATA
+@pytest.mark.parametrize("net", ["transformer", "lstm"])
+def test_the_shakespeare_example(net, example, tmp_path, capsys):
+    facts = run(example("shakespeare"), tmp_path, "--net", net, "--steps", "30", "--letters", "80", "--estimates", "5")
+    assert len(facts["losses"]) == 30
+    assert 2.0 < facts["loss"] < np.log(65) - 0.3  # better than all letters alike
+    assert len(facts["sample"]) == 80
+    assert set(facts["sample"]) <= set(facts["alphabet"])
+    printed = capsys.readouterr().out
+    assert facts["sample"] in printed
+    assert "the promise of 1.88 nats is the transformer's, after 2000 updates" in printed
+
+
+def test_the_shakespeare_example_says_where_the_text_is_to_be_had(example, tmp_path):
+    with pytest.raises(SystemExit, match=r"^shakespeare: expected the text in .*, got no file\. Fetch https://"):
+        example("shakespeare").main(["--data", str(tmp_path / "none.txt")])
+
+
+def test_the_multi_input_example(example, tmp_path, capsys):
+    facts = run(example("multi_input"), tmp_path, "--epochs", "2")
+    assert facts["right"] > 0.6
+    assert facts["told_apart"] > 0.7
+    assert facts["history"]["val_loss"][1] < facts["history"]["val_loss"][0]
+    assert "the promise of 96% is checked from 12 epochs on" in capsys.readouterr().out
 
 
 def test_the_xor_example(example, tmp_path):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 from jax.flatten_util import ravel_pytree
-from laws.tools import LAYER_CASES, LAYER_ROWS, draw, floats, plain, relative_gap
+from laws.tools import LAYER_CASES, LAYER_ROWS, draw, floats, made, plain, relative_gap
 from specs import TOLERANCE
 
 DRAWS = 40  # times five Hypothesis examples: 200 a shape
@@ -23,7 +23,7 @@ seeds = st.integers(0, 2**31 - 1)
 @functools.cache
 def _program(row):
     """Compiles the gaps between hand rule and autodiff, for many draws at once."""
-    layer = row.make()
+    layer = made(row)
 
     def gaps(given):
         ys, _, pullback = layer.vjp(given.params, given.xs, given.state, given.key)
@@ -39,7 +39,7 @@ def test_hand_rule_is_autodiff_of_the_plain_function(row, case, dtype, x64):
     @settings
     @hypothesis.given(seeds)
     def check(seed):
-        values, gradients = _program(row)(draw(row.make(), case, dtype, seed, (DRAWS,)))
+        values, gradients = _program(row)(draw(made(row), case, dtype, seed, (DRAWS,)))
         chex.assert_shape([values, gradients], (DRAWS,))
         assert np.max(values) <= TOLERANCE[dtype], f"values differ by {np.max(values)} (seed {seed})"
         assert np.max(gradients) <= TOLERANCE[dtype], f"gradients differ by {np.max(gradients)} (seed {seed})"
@@ -49,7 +49,7 @@ def test_hand_rule_is_autodiff_of_the_plain_function(row, case, dtype, x64):
 
 @pytest.mark.parametrize(("row", "case"), LAYER_CASES)
 def test_hand_rule_is_central_differences_away_from_kinks(row, case, x64):
-    layer, step = row.make(), 1e-6
+    layer, step = made(row), 1e-6
 
     def gap(given):
         leaves, tree = jax.tree.flatten((given.params, given.xs))
@@ -77,7 +77,7 @@ def test_hand_rule_is_central_differences_away_from_kinks(row, case, x64):
 
 @pytest.mark.parametrize("row", [case for case in LAYER_ROWS if case.values[0].kinks])
 def test_both_rules_choose_the_convention_at_kinks(row, x64):
-    layer = row.make()
+    layer = made(row)
     for point, derivative in row.kinks:
         xs = jnp.full((1, 2), point)
         ys, _, pullback = layer.vjp((), xs, (), None)

@@ -5,46 +5,39 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from absl.testing import parameterized
-from laws.tools import BATCH, LAYER_CASES, LAYER_ROWS, draw, everything, floats, pick, runner
-from specs import LAYERS
+from laws.tools import BATCH, LAYER_CASES, LAYER_ROWS, draw, everything, floats, made, pick, runner
 
 SAME_IN_TRAINING = [case for case in LAYER_CASES if case.values[0].reference is None]
 RANDOM = [case for case in LAYER_ROWS if case.values[0].random]
 FORMATS = ["bfloat16", "float16", "float32", "float64"]
 
 
-class JitLaw(chex.TestCase):
-    """Compiled and eager agree."""
-
-    @chex.variants(with_jit=True, without_jit=True)
-    @parameterized.named_parameters((f"{index}_{row.name}", row) for index, row in enumerate(LAYERS))
-    def test_jit_is_eager(self, row):
-        with jax.enable_x64(True):
-            layer = row.make()
-            given = draw(layer, row.cases[0], jnp.float64, 1)
-            got = self.variant(lambda given: everything(layer, given))(given)
-            with jax.disable_jit():
-                expected = everything(layer, given)
-            chex.assert_trees_all_close(got, expected, rtol=1e-12, atol=1e-14)
+@pytest.mark.parametrize("row", LAYER_ROWS)
+def test_jit_is_eager(row, x64):
+    layer = made(row)
+    given = draw(layer, row.cases[0], jnp.float64, 1)
+    with jax.disable_jit():
+        eager = everything(layer, given)
+    chex.assert_trees_all_close(runner(row)(given), eager, rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize(("row", "case"), SAME_IN_TRAINING)
 def test_forward_and_vjp_give_what_apply_gives_to_each_example(row, case, x64):
-    applied, forwarded, by_hand, _ = runner(row)(draw(row.make(), case, jnp.float64, 2))
+    applied, forwarded, by_hand, _ = runner(row)(draw(made(row), case, jnp.float64, 2))
     chex.assert_trees_all_close(forwarded, applied, rtol=1e-12, atol=1e-14)
     chex.assert_trees_all_close(by_hand, applied, rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("row", [case for case in LAYER_ROWS if not case.values[0].random])
-def test_deterministic_layers_need_no_key(row, x64):
-    given = draw(row.make(), row.cases[0], jnp.float64, 3)
-    chex.assert_trees_all_equal(runner(row)(given._replace(key=None)), runner(row)(given))
+def test_deterministic_layers_need_no_key_and_heed_none(row, x64):
+    given = draw(made(row), row.cases[0], jnp.float64, 3)
+    jax.eval_shape(lambda given: everything(made(row), given), given._replace(key=None))
+    chex.assert_trees_all_equal(runner(row)(given._replace(key=jax.random.key(99))), runner(row)(given))
 
 
 @pytest.mark.parametrize("row", RANDOM)
 def test_keys_decide_everything_random(row, x64):
-    given = draw(row.make(), row.cases[-1], jnp.float64, 4)
+    given = draw(made(row), row.cases[-1], jnp.float64, 4)
     once, again, other = (runner(row)(given._replace(key=jax.random.key(seed))) for seed in (4, 4, 5))
     chex.assert_trees_all_equal(once, again)
     assert not np.array_equal(once[1], other[1])
@@ -54,7 +47,7 @@ def test_keys_decide_everything_random(row, x64):
 
 @pytest.mark.parametrize("row", LAYER_ROWS)
 def test_vmap_over_networks_is_a_loop(row, x64):
-    layer = row.make()
+    layer = made(row)
     many = draw(layer, row.cases[0], jnp.float64, 5, (3,))
     together = jax.jit(jax.vmap(lambda given: everything(layer, given)))(many)
     for index in range(3):
@@ -64,7 +57,7 @@ def test_vmap_over_networks_is_a_loop(row, x64):
 
 @pytest.mark.parametrize("row", LAYER_ROWS)
 def test_scan_is_a_loop_and_pullbacks_leave_it(row, x64):
-    layer = row.make()
+    layer = made(row)
     many = draw(layer, row.cases[0], jnp.float64, 6, (2,))
 
     def step(_, given):
@@ -82,7 +75,7 @@ def test_scan_is_a_loop_and_pullbacks_leave_it(row, x64):
 @pytest.mark.parametrize("dtype", FORMATS)
 @pytest.mark.parametrize("row", LAYER_ROWS)
 def test_dtype_in_is_dtype_out(row, dtype, x64):
-    layer = row.make()
+    layer = made(row)
     given = draw(layer, row.cases[0], dtype, 7)
     spec = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), given.xs)
     params, _ = jax.eval_shape(lambda key: layer.init(key, spec), given.key)
@@ -94,7 +87,7 @@ def test_dtype_in_is_dtype_out(row, dtype, x64):
 
 @pytest.mark.parametrize("row", [case for case in LAYER_ROWS if case.values[0].integers])
 def test_integers_pass_and_have_no_cotangent(row):
-    layer, shape = row.make(), row.shapes[0]
+    layer, shape = made(row), row.shapes[0]
     xs = jnp.arange(BATCH * int(np.prod(shape)), dtype=jnp.int32).reshape(BATCH, *shape)
     ys, _, pullback = layer.vjp((), xs, (), None)
     assert ys.dtype == jnp.int32
@@ -105,15 +98,15 @@ def test_integers_pass_and_have_no_cotangent(row):
 
 @pytest.mark.parametrize("row", LAYER_ROWS)
 def test_other_values_are_not_traced_again(row):
-    layer = row.make()
+    layer = made(row)
     run = jax.jit(chex.assert_max_traces(lambda given: everything(layer, given), n=1))
     for seed in range(3):
-        run(draw(layer, row.cases[0], jnp.float32, seed))
+        run.trace(draw(layer, row.cases[0], jnp.float32, seed))
 
 
 @pytest.mark.parametrize("row", LAYER_ROWS)
 def test_second_derivatives_go_through_forward(row, x64):
-    layer = row.make()
+    layer = made(row)
     given = draw(layer, row.cases[0], jnp.float64, 8)
 
     def objective(function, params):
@@ -128,9 +121,11 @@ def test_second_derivatives_go_through_forward(row, x64):
 
     direction = jax.tree.map(jnp.ones_like, given.params)
 
-    def product(gradient):
-        return jax.jit(lambda params: jax.jvp(gradient, (params,), (direction,))[1])(given.params)
+    def product(gradient, params):
+        return jax.jvp(gradient, (params,), (direction,))[1]
 
-    through_autodiff = product(jax.grad(lambda params: objective(forward, params)))
-    through_hand_rule = product(by_hand)
-    chex.assert_trees_all_close(through_hand_rule, through_autodiff, rtol=1e-9, atol=1e-11)
+    def both(params):
+        through_autodiff = product(jax.grad(lambda params: objective(forward, params)), params)
+        return product(by_hand, params), through_autodiff
+
+    chex.assert_trees_all_close(*jax.jit(both)(given.params), rtol=1e-9, atol=1e-11)

@@ -37,15 +37,29 @@ def draw(layer: Any, case: Any, dtype: Any, seed: int, many: tuple[int, ...] = (
     """
     rng, key = np.random.default_rng(seed), jax.random.key(seed)
     xs = jax.tree.map(lambda a: cast(a, dtype), case(rng, (*many, BATCH)))
-    spec = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[len(many) + 1 :], a.dtype), xs)
-    batch = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[len(many) :], a.dtype), xs)
-    params, state = jax.eval_shape(lambda key: layer.init(key, spec), key)
-    out = jax.eval_shape(
-        lambda params, state, key, xs: layer.forward(params, xs, state, key)[0], params, state, key, batch
-    )
+    params, state, out = _shapes(layer, case, str(jnp.dtype(dtype)))
     params, dys = jax.tree.map(lambda a: jnp.asarray(rng.normal(size=(*many, *a.shape)), dtype), (params, out))
     state = jax.tree.map(lambda a: jnp.asarray(rng.uniform(0.5, 1.5, (*many, *a.shape)), a.dtype), state)
     return Draw(params, state, xs, dys, jax.random.split(key, many) if many else key)
+
+
+@functools.cache
+def _shapes(layer: Any, case: Any, dtype: str) -> tuple[Any, Any, Any]:
+    """Gives shapes and dtypes of params, state and a mini-batch's outputs."""
+    xs = jax.tree.map(lambda a: cast(a, dtype), case(np.random.default_rng(0), (BATCH,)))
+    spec = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), xs)
+    key = jax.random.key(0)
+    params, state = jax.eval_shape(lambda key: layer.init(key, spec), key)
+    out = jax.eval_shape(
+        lambda params, state, key, xs: layer.forward(params, xs, state, key)[0], params, state, key, xs
+    )
+    return params, state, out
+
+
+@functools.cache
+def made(row: LayerRow) -> Any:
+    """Makes a row's layer, once for all laws, so that what JAX traced of it is found again."""
+    return row.make()
 
 
 def cast(a: Any, dtype: Any) -> jax.Array:
@@ -80,7 +94,7 @@ def relative_gap(one: Any, other: Any) -> jax.Array:
 @functools.cache
 def runner(row: LayerRow) -> Any:
     """Compiles all four functions of a row's layer, once for all laws."""
-    layer = row.make()
+    layer = made(row)
     return jax.jit(lambda given: everything(layer, given))
 
 

@@ -112,6 +112,11 @@ def test_leaky_relu_is_the_leak_of_the_textbooks():
     chex.assert_trees_all_equal(by_hand(pn.leaky_relu(0.0), x), by_hand(pn.relu, x))
 
 
+@pytest.mark.parametrize(("net", "y"), [(pn.leaky_relu(), -0.02), (pn.elu(), np.expm1(-2)), (pn.relu, 0)])
+def test_a_python_number_is_an_example(net, y):
+    chex.assert_trees_all_close(net.apply((), -2.0), np.float32(y), rtol=1e-6)
+
+
 def test_swish_is_silu():
     assert pn.swish is pn.silu
 

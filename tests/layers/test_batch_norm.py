@@ -245,6 +245,9 @@ def test_another_state_is_refused():
         f"there. {remedy}",
     ):
         net.forward(params, xs, {**state, "mean": jnp.zeros(2)})
+    message = f"batch_norm: expected state of batch_norm, got another tree, float32 of shape (3,). {remedy}"
+    with refuses(StructureError, message):
+        net.apply(params, xs[0], state["mean"])
 
 
 @pytest.mark.parametrize("momentum", [1, 1.0, -0.1, np.nan])

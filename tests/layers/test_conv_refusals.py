@@ -30,7 +30,20 @@ KEY = jax.random.key(0)
             ShapeError,
             "conv: expected features that 2 groups divide, got 3. Give a multiple.",
         ),
-        (lambda: pn.conv(3, (3, 0)), ShapeError, "conv: expected window of 1 or more, got (3, 0)."),
+        (
+            lambda: pn.conv(3, (3, 0)),
+            ShapeError,
+            "conv: expected window of 1 or more, got (3, 0). Give 1 or more for each axis.",
+        ),
+        *(
+            (make, StructureError, f"{name}: expected bias to be True or False, got 1. Give a bool.")
+            for name, make in {
+                "conv": lambda: pn.conv(3, 3, bias=1),
+                "depthwise_conv": lambda: pn.depthwise_conv(3, bias=1),
+                "separable_conv": lambda: pn.separable_conv(3, 3, bias=1),
+                "conv_transpose": lambda: pn.conv_transpose(3, 3, bias=1),
+            }.items()
+        ),
         (
             lambda: pn.conv(3, (2, 2, 2, 2)),
             ShapeError,
@@ -39,7 +52,8 @@ KEY = jax.random.key(0)
         (
             lambda: pn.conv(3, (3, 3), stride=(1, 1, 1)),
             ShapeError,
-            "conv: expected stride with 2 sizes, one for each axis, got (1, 1, 1).",
+            "conv: expected stride with 2 sizes, one for each axis, got (1, 1, 1). "
+            "Give as many as the window has, or one number for all.",
         ),
         (
             lambda: pn.conv(3, (3, 3), dilation="2"),

@@ -119,6 +119,10 @@ def test_unembed_scores_each_word(shape):
     chex.assert_trees_all_close(dparams["embedding"], expected.reshape(-1, 3).T @ xs.reshape(-1, 2), rtol=1e-4)
 
 
+def test_a_python_number_is_a_word():
+    chex.assert_trees_all_equal(NET.apply(PARAMS, 2), NET.apply(PARAMS, jnp.int32(2)))
+
+
 def test_unembed_alone_cannot_be_initialised():
     with refuses(
         StructureError,
@@ -186,6 +190,16 @@ def test_other_params_are_refused():
         "Initialise the network with the spec of the examples that it gets, and pass the params that it made.",
     ):
         NET.apply({"embedding": TABLE.T}, words)
+    with refuses(
+        StructureError, "embedding: expected params['embedding'] of floating dtype, got int32. Cast it with astype."
+    ):
+        NET.apply({"embedding": TABLE.astype(jnp.int32)}, words)
+    with refuses(
+        StructureError,
+        "embedding: expected arrays of a dtype that JAX keeps, got float64 of shape (3, 2), which it would turn into "
+        "float32. Convert it with astype('float32'), or the data with pn.data.check_data.",
+    ):
+        NET.apply({"embedding": np.ones((3, 2))}, words)
     with refuses(
         ShapeError,
         "unembed: expected params['embedding'] of shape (3, 2), got (4, 2). "

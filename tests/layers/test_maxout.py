@@ -126,3 +126,5 @@ def test_options_out_of_range_are_refused():
         pn.maxout(2, 0)
     with refuses(StructureError, "maxout: expected features to be a whole number, got 2.5. Give an int."):
         pn.maxout(2.5, 2)
+    with refuses(StructureError, "maxout: expected bias to be True or False, got None. Give a bool."):
+        pn.maxout(2, 2, bias=None)

@@ -308,7 +308,11 @@ def test_options_out_of_range_are_refused():
         pn.avg_pool(2, padding="circular")
     with refuses(StructureError, "avg_pool: expected count_padding to be True or False, got 1. Give one of them."):
         pn.avg_pool(2, count_padding=1)
-    with refuses(ShapeError, "max_pool: expected window of 1 or more, got 0."):
+    with refuses(ShapeError, "max_pool: expected window of 1 or more, got 0. Give 1 or more for each axis."):
         pn.max_pool(0)
-    with refuses(ShapeError, "max_pool: expected stride with 2 sizes, one for each axis, got (1, 2, 3)."):
+    with refuses(
+        ShapeError,
+        "max_pool: expected stride with 2 sizes, one for each axis, got (1, 2, 3). "
+        "Give as many as the window has, or one number for all.",
+    ):
         pn.max_pool((2, 2), stride=(1, 2, 3))

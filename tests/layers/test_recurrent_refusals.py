@@ -52,6 +52,8 @@ def test_options_of_one_kind():
         pn.rnn(2, activation="gelu")
     with refuses(StructureError, "lstm: expected forget_bias to be a Python number, got True. Give one such as 1.0."):
         pn.lstm(2, forget_bias=True)
+    with refuses(ShapeError, "lstm: expected a finite forget_bias, got nan. Give one such as 1.0."):
+        pn.lstm(2, forget_bias=float("nan"))
 
 
 @pytest.mark.parametrize("shape", [(N,), (2, T, N), (0, N)])

@@ -136,10 +136,15 @@ def test_what_does_not_fit_is_refused():
     ):
         pn.upsample(2, "cubic")
     with refuses(
+        ShapeError,
+        "upsample: expected method to be one of ('nearest', 'linear'), got array([1., 1.]). Choose one of them.",
+    ):
+        pn.upsample(2, np.ones(2))
+    with refuses(
         ShapeError, "upsample: expected scale of one to three axes, got (2, 2, 2, 2). Leave the channels out."
     ):
         pn.upsample((2, 2, 2, 2))
-    with refuses(ShapeError, "upsample: expected scale of 1 or more, got 0."):
+    with refuses(ShapeError, "upsample: expected scale of 1 or more, got 0. Give 1 or more for each axis."):
         pn.upsample(0)
     with refuses(
         StructureError,

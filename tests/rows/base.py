@@ -1,5 +1,6 @@
 """What a row of the cross-check table says of a layer or combinator."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -46,6 +47,7 @@ class LayerRow(NamedTuple):
         return self.inputs or tuple(_uniform(shape, self.low, self.high) for shape in self.shapes)
 
 
+@functools.cache  # one function for equal draws, so that what is known of it is found again
 def _uniform(shape: tuple[int, ...], low: float, high: float) -> Callable[..., Any]:
     def draw(rng: np.random.Generator, many: tuple[int, ...]) -> np.ndarray:
         return rng.uniform(low, high, (*many, *shape))
