@@ -22,6 +22,9 @@ README = pathlib.Path(__file__).parents[1] / "README.md"
 # Columns of the first table, by the contenders' names.
 _COLUMNS = ("hand-written JAX", "pn.train, autodiff", "pn.train, backprop", "fit's chunks")
 
+# Suites whose contests are many ways of one piece of work, and whose races have a table of their own.
+_NETWORKS = ("conv", "recurrent", "attention")
+
 
 def main(arguments=None):
     """Runs the command and gives its exit status."""
@@ -82,7 +85,8 @@ def report(records, rows, files, picture, root):
         _surroundings(records, where),
         f"![training steps, and how near the roofline they are]({picture.resolve().relative_to(root)})",
         _by_hand(rows),
-        _peers(rows),
+        _peers(rows, "train-"),
+        _peers(rows, _NETWORKS),
         _limits(records[0], rows),
         _others(rows),
     ]
@@ -90,7 +94,7 @@ def report(records, rows, files, picture, root):
 
 
 def of_suites(rows, prefix, process=None):
-    """The rows of suites with this prefix, by case; those of processes of their own, of one process, or all."""
+    """The rows of suites with this prefix or one of these, by case; those of processes of their own, of one process, or all."""
     cases = {}
     for row in rows:
         if row.suite.startswith(prefix) and process in (None, row.process):
@@ -122,8 +126,8 @@ def _by_hand(rows):
     return "In brackets, how many times as long as by hand.\n\n" + _table(headings, lines)
 
 
-def _peers(rows):
-    cases = of_suites(rows, "train-", process=True)
+def _peers(rows, suites):
+    cases = of_suites(rows, suites, process=True)
     if not cases:
         return ""
     names = list(dict.fromkeys(name for found in cases.values() for name in found))
@@ -136,8 +140,9 @@ def _peers(rows):
     lines = [[name, *(_cell(found.get(name)) for found in cases.values())] for name in names]
     many = max(len(row.seconds) for found in cases.values() for row in found.values())
     said = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
+    what = "Larger networks beside" if suites == _NETWORKS else "Beside"
     return (
-        "Beside other libraries: the same weights, mini-batches, order and constants, and the same loss in the end. "
+        f"{what} other libraries: the same weights, mini-batches, order and constants, and the same loss in the end. "
         f"`pn.train` shuffles and gathers in its time, the others are handed their mini-batches. "
         f"In brackets, how many times as long as `pn.train`. Medians of {many} "
         f"processes each, in turn ({said}):\n\n"
@@ -180,8 +185,8 @@ def _limits(record, rows):
 
 def _others(rows):
     lines = []
-    for suite in ("shuffle", "compile", "startup"):
-        for case, found in of_suites(rows, suite).items():
+    for suite in (*_NETWORKS, "shuffle", "compile", "startup"):
+        for case, found in of_suites(rows, suite, None if suite not in _NETWORKS else False).items():
             first, *others = found.values()
             lines += [
                 [f"{suite}: {case}", f"{first.contender}: {show_time(first.median)}", _named(row)]

@@ -32,6 +32,8 @@ def to_flax(
     names, give them in `names`. `each` and `remat` have no name, their part stands in their place; a `repeat` is a
     Sequential of its repetitions.
 
+    Options are not weights: build the modules with the same epsilon, stride, activation and so on.
+
     - `conv_transpose`: the kernel is flipped in space.
     - `batch_norm`: Flax's running variance is the biased one, ours the unbiased; no number changes.
     - `rnn`, `lstm`, `gru` stand in an `RNN` of the SimpleCell, LSTMCell or OptimizedLSTMCell, and GRUCell; in `nnx` the

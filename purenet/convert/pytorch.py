@@ -30,6 +30,9 @@ def to_torch(
     (C, H, W) where purenet flattens (H, W, C): images (H, W, C) of yours are (C, H, W) there; sequences (T, C) stay so,
     but are (C, T) between layers of space such as `conv`.
 
+    Options are not weights: build the modules with the same epsilon, stride, activation and so on (`rnn` of "sigmoid"
+    or "identity" has no counterpart, which its params do not tell; build recurrent modules with batch_first=True).
+
     - `rnn`, `lstm`, `gru`: the first of two biases is ours, the second zeros (but for `gru`'s d). `bidirectional`
       and `stacked` are options of one module there: "weight_ih_l1_reverse". A part named in `names` is a module of its
       own.

@@ -63,7 +63,7 @@ def recurrent(cell: Cell, features: int, outputs: str, lengths: bool, carry: boo
     def apply(params: Tree, given: Tree) -> Tree:
         x, length, start = options.read(given)
         expect_visible(length, x.shape[0])
-        start = start or (jnp.zeros((features,), x.dtype),) * cell.carried
+        start = start or (jnp.zeros_like(x, shape=(features,)),) * cell.carried
         live = None if length is None else alive(jnp.asarray(length), x.shape[0])
         x = x if live is None else jnp.where(live[:, None], x, 0)
 
@@ -85,7 +85,8 @@ def recurrent(cell: Cell, features: int, outputs: str, lengths: bool, carry: boo
 
     def run(params: Tree, given: Tree, traced: bool) -> Any:
         xs, length, start = options.read(given)
-        start = start or (jnp.zeros((xs.shape[0], features), xs.dtype),) * cell.carried
+        # Like xs and not just zeros: inside of `jax.shard_map` the carry varies over devices as xs does.
+        start = start or (jnp.zeros_like(xs, shape=(xs.shape[0], features)),) * cell.carried
         through = ahead(cell, params, xs, length, start, whole, traced)
         ys = through.ys if whole else through.carry[0]
         return options.write(ys, through.carry), through.trace

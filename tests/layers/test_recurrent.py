@@ -295,3 +295,18 @@ def test_flops_count_every_step():
         wide = params["kernel"].shape[1]
         count = pn.flops(lambda params, xs, net=net: net.forward(params, xs)[0], params, jnp.zeros((B, steps, N)))
         assert count.matmul == 2 * steps * B * (N + H) * wide
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_inside_a_shard_map_the_first_carry_belongs_to_the_device_as_the_sequences_do(name):
+    net = MAKERS[name](H)
+    params, _ = net.init(jax.random.key(0), pn.spec((T, N)))
+    xs = jax.random.normal(jax.random.key(1), (B, T, N))
+    mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:1])
+    spec = jax.sharding.PartitionSpec
+
+    def both(params, xs):
+        return net.forward(params, xs)[0], jax.vmap(net.apply, (None, 0))(params, xs)
+
+    mapped = jax.shard_map(both, mesh=mesh, in_specs=(spec(), spec("data")), out_specs=spec("data"))
+    chex.assert_trees_all_close(jax.jit(mapped)(params, xs), both(params, xs), rtol=1e-5, atol=1e-6)

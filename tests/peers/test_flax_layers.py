@@ -127,9 +127,8 @@ def test_layers_agree_with_linen(net, make, shape):
     made = jax.eval_shape(lambda: make().init(jax.random.key(0), jnp.asarray(xs)))
     assert shapes(variables["params"]) == shapes(made.get("params", {}))
     out, dys, (dvariables, dxs) = differentiated(lambda v, x: make().apply(v, x), variables, xs)
-    inferred, ys, _, our_dparams, our_dxs = trained(net, params, state, xs, dys)
+    ys, _, our_dparams, our_dxs = trained(net, params, state, xs, dys)
     agree(ys, out, "y")
-    agree(inferred, out, "y of inference")
     agree(our_dxs, dxs, "dJ/dx", 1e-10)
     dparams = pn.convert.from_flax(net, dvariables, spec, names, heads=2)[0]
     for (path, ours), other in zip(
@@ -149,7 +148,7 @@ def test_batch_norm_agrees_with_linen_over_several_steps():
         variables = pn.convert.to_flax(net, params, state, names=names)
         out, new = module.apply(variables, xs, use_running_average=False, mutable="batch_stats")
         before = state[0]["var"]
-        _, ys, state, _, _ = trained(net, params, state, xs, cotangent(out.shape))
+        ys, state, _, _ = trained(net, params, state, xs, cotangent(out.shape))
         agree(ys, out, "y")
         agree(state[0]["mean"], new["batch_stats"]["mean"], "running mean")
         gained = (state[0]["var"] - 0.9 * before) * 19 / 20
@@ -201,7 +200,8 @@ def test_layers_agree_with_nnx(net, make, shape):
     params, state = drawn_params(net, spec_of(xs))
     heads = 4 if net is NNX["grouped attention"][0] else 2
     arrays = pn.convert.to_flax(net, params, state, style="nnx", heads=heads)
-    module = nnx.eval_shape(make)
+    drawn = net.name in ("lstm", "rnn")  # an RNN keeps random streams, which must be there
+    module = make() if drawn else nnx.eval_shape(make)
     kept = nnx.state(module, (nnx.Param, nnx.BatchStat))
     expected = jax.tree.map(lambda a: a.shape, nnx.to_pure_dict(kept))
     assert jax.tree.map(lambda a: a.shape, arrays) == expected
