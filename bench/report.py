@@ -94,7 +94,7 @@ def report(records, rows, files, picture, root):
 
 
 def of_suites(rows, prefix, process=None):
-    """The rows of suites with this prefix or one of these, by case; those of processes of their own, of one process, or all."""
+    """The rows of suites with this prefix, or one of these, by case; those of own processes, of one process, or all."""
     cases = {}
     for row in rows:
         if row.suite.startswith(prefix) and process in (None, row.process):
