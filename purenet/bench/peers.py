@@ -44,7 +44,7 @@ PEERS = {
     "keras": _peer("keras", "with_keras", *_KERAS, cnn=_KERAS[:1], lstm=_KERAS[:1]),
     "flax": _peer("flax", "with_flax", *_FLAX, cnn=_FLAX, lstm=_FLAX),
     "equinox": _peer("equinox", "with_equinox", "Equinox", "Equinox, flattened"),
-    "torch": _peer("torch", "with_torch", *_TORCH, cnn=_TORCH[:2], lstm=_TORCH[:2], transformer=_TORCH[:2]),
+    "torch": _peer("torch", "with_torch", *_TORCH, cnn=_TORCH[:1], lstm=_TORCH[:1], transformer=_TORCH[:2]),
     "sklearn": _peer("sklearn", "with_sklearn", "scikit-learn"),
     "jax": _peer("jax", "with_jax", "JAX, jit per step", "JAX, scan by hand"),
 }
