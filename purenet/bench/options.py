@@ -88,7 +88,9 @@ def _parser(suites: Mapping[str, Suite]) -> argparse.ArgumentParser:
     parser.add_argument("suites", nargs="*", metavar="suite", help="what to run; all if none is named")
     parser.add_argument("--quick", action="store_true", help="fewer rounds and shorter runs: noisier")
     parser.add_argument(
-        "--peers", metavar="NAMES", help=f"race against all, or some of: {','.join(PEERS)}; in train-…, conv, recurrent, attention and startup"
+        "--peers",
+        metavar="NAMES",
+        help=f"race against all, or some of: {','.join(PEERS)}; in train-…, conv, recurrent, attention and startup",
     )
     parser.add_argument("--json", metavar="FILE", help="write everything measured to this file")
     parser.add_argument("--compare", metavar="OLD.json", help="say what has changed since that run")
