@@ -73,7 +73,7 @@ def many_contest(task: Task, count: int, at_most: float) -> Contest:
 
     return Contest(
         case=f"{count} of {task.name}",
-        per="step of one network",
+        per="network-step",
         per_call=count * problem.updates,
         agreement="mean loss of all steps",
         tolerance=tolerance(task),
