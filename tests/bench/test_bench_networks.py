@@ -26,6 +26,8 @@ from purenet.bench.problems import Case, cost_of
 from purenet.bench.problems import make_problem as make_dense_problem
 from purenet.bench.suites import SUITES
 
+pytestmark = pytest.mark.slow
+
 TASKS = [
     cnn_task(8, (3, 4), 5, batch=4, n=8, epochs=2),
     lstm_task(5, 3, 6, batch=4, n=8, epochs=2),

@@ -17,7 +17,7 @@ from purenet import chunks
 
 
 @pytest.mark.parametrize("batch_size", [8, 10, 1, 50, None])
-@pytest.mark.parametrize("gradient", ["autodiff", "backprop"])
+@pytest.mark.parametrize("gradient", ["autodiff", pytest.param("backprop", marks=pytest.mark.slow)])
 def test_fit_is_train(batch_size, gradient):
     result = fit(batch_size=batch_size, metrics=METRICS, gradient=gradient)
     state = pn.train_state(NET, ADAM, jax.random.key(0), pn.spec(2))

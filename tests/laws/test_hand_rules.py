@@ -34,7 +34,7 @@ def _program(row):
 
 
 @pytest.mark.parametrize(("row", "case"), LAYER_CASES)
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("dtype", ["float64", pytest.param("float32", marks=pytest.mark.slow)])
 def test_hand_rule_is_autodiff_of_the_plain_function(row, case, dtype, x64):
     @settings
     @hypothesis.given(seeds)
@@ -47,6 +47,7 @@ def test_hand_rule_is_autodiff_of_the_plain_function(row, case, dtype, x64):
     check()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("row", "case"), LAYER_CASES)
 def test_hand_rule_is_central_differences_away_from_kinks(row, case, x64):
     layer, step = made(row), 1e-6
