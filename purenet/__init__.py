@@ -19,10 +19,13 @@ Training: `train_state`, `train_step`, `train` (pure), `fit` and `evaluate` (on 
 What a function costs: `flops` counts floating-point operations without running it, as `Flops`.
 What a network is made of: `summary` as a table, `graphviz` and `plot.network` as a drawing.
 Weights to and from PyTorch and Flax: `convert`.
-Families: `losses`, `metrics`, `data`, `convert`, `plot`. Random orders without sorting: `shuffle`, `shuffle_numpy`.
+Trust: `check` proves gradients, yours too; `trace` follows any function number by number and finds the first NaN,
+`explain` a network by its formulas; `diagnose` and `watch` say why a network does not learn.
+Families: `losses`, `metrics`, `data`, `convert`, `check`, `plot`. Random orders without sorting: `shuffle`,
+`shuffle_numpy`.
 """
 
-from purenet import convert, data, losses, metrics, plot
+from purenet import check, convert, data, losses, metrics, plot
 from purenet.compose.beside import branch, parallel
 from purenet.compose.chain import serial
 from purenet.compose.fan import residual
@@ -45,6 +48,13 @@ from purenet.fitting import fit
 from purenet.flop_counting import flops
 from purenet.flop_rules import Flops
 from purenet.gradients import backprop, per_example_grad, value_and_grad
+from purenet.insight.alarms import BadValue
+from purenet.insight.diagnosing import diagnose
+from purenet.insight.explaining import Explanation, explain
+from purenet.insight.findings import Diagnosis, Finding
+from purenet.insight.listening import ExplainRow
+from purenet.insight.tracing import Trace, TraceRow, trace
+from purenet.insight.watching import Watch, watch
 from purenet.layers.activations import hard_sigmoid, hard_tanh, relu, relu6, step
 from purenet.layers.attending import attention
 from purenet.layers.batchwise import batch_norm
@@ -76,8 +86,13 @@ from purenet.updates import TrainState
 __version__ = "0.1.0"
 
 __all__ = [
+    "BadValue",
+    "Diagnosis",
     "DivergedError",
     "EpochEnd",
+    "ExplainRow",
+    "Explanation",
+    "Finding",
     "FitResult",
     "Flops",
     "Layer",
@@ -86,7 +101,10 @@ __all__ = [
     "StructureError",
     "Summary",
     "SummaryRow",
+    "Trace",
+    "TraceRow",
     "TrainState",
+    "Watch",
     "add",
     "alpha_dropout",
     "attention",
@@ -97,6 +115,7 @@ __all__ = [
     "branch",
     "celu",
     "channel_dropout",
+    "check",
     "concatenate",
     "conv",
     "conv_transpose",
@@ -104,12 +123,14 @@ __all__ = [
     "data",
     "dense",
     "depthwise_conv",
+    "diagnose",
     "drop_path",
     "dropout",
     "each",
     "elu",
     "embedding",
     "evaluate",
+    "explain",
     "fit",
     "flatten",
     "flops",
@@ -171,6 +192,7 @@ __all__ = [
     "summary",
     "swish",
     "tanh",
+    "trace",
     "train",
     "train_state",
     "train_step",
@@ -178,5 +200,6 @@ __all__ = [
     "unembed",
     "upsample",
     "value_and_grad",
+    "watch",
     "weight_norm",
 ]

@@ -139,7 +139,8 @@ def drive(run: Run, state: TrainState, epochs: int, bar: Bar) -> FitResult:
             pieces, stats = [], empty_stats
             for numbers, new, stats in _epoch(run, state, empty_stats, pace):  # noqa: B007 - the last stats count
                 if not numbers.finite:
-                    raise _diverged(state, numbers.losses, epoch, _result(log, state, best, stopped))
+                    result = _result(log, state, best, stopped)
+                    raise _diverged(state, numbers.losses, epoch, result, run.callbacks)
                 state = new
                 log.losses.append(numbers.losses)
                 pieces.append(numbers)
@@ -210,7 +211,9 @@ def _result(log: _Log, state: TrainState, best: Best | None, stopped: str) -> Fi
     return FitResult(chosen.params, chosen.state, log.history(), state, stopped, epoch)
 
 
-def _diverged(state: TrainState, losses: np.ndarray, epoch: int, result: FitResult) -> DivergedError:
+def _diverged(
+    state: TrainState, losses: np.ndarray, epoch: int, result: FitResult, callbacks: tuple[Callback, ...]
+) -> DivergedError:
     """Says when it happened, at which learning rate, and what to try."""
     step = int(state.step) + len(losses)
     rates = _learning_rates(state.opt_state)
@@ -227,9 +230,21 @@ def _diverged(state: TrainState, losses: np.ndarray, epoch: int, result: FitResu
     return DivergedError(
         f"fit: the {what} at step {step}, epoch {epoch} ({rate}). {hint}"
         "Try a learning rate 10 times smaller, inputs scaled to about 1, or optax.clip_by_global_norm(1.0) in front "
-        "of the optimizer. error.result holds the last finite parameters.",
+        "of the optimizer. error.result holds the last finite parameters." + "".join(_reports(callbacks, result)),
         result,
     )
+
+
+def _reports(callbacks: tuple[Callback, ...], result: FitResult) -> Iterator[str]:
+    """Asks the callbacks that have a method `diverged` what they know; one that fails must not hide the divergence."""
+    for callback in callbacks:
+        report = getattr(callback, "diverged", None)
+        if report is None:
+            continue
+        try:
+            yield f"\n{report(result)}"
+        except Exception as error:
+            yield f"\nThe report of {callback!r} failed: {type(error).__name__}: {error}"
 
 
 def _learning_rates(opt_state: Tree) -> list[float]:

@@ -24,7 +24,7 @@ RUNGS = (
     ("purenet.driving",),
     ("purenet.fitting",),
     ("purenet.calls", "purenet.flow"),
-    ("purenet.summaries", "purenet.drawing", "purenet.plot", "purenet.convert"),
+    ("purenet.summaries", "purenet.drawing", "purenet.plot", "purenet.convert", "purenet.check", "purenet.insight"),
     ("purenet",),
     ("purenet.bench",),
 )
@@ -70,6 +70,6 @@ def test_data_stands_apart():
 
 
 def test_no_module_shares_its_name_with_a_public_function():
-    doors = [purenet, purenet.losses, purenet.metrics, purenet.data, purenet.plot, purenet.convert]
+    doors = [purenet, purenet.losses, purenet.metrics, purenet.data, purenet.plot, purenet.convert, purenet.check]
     public = {name for door in doors for name, value in vars(door).items() if not isinstance(value, types.ModuleType)}
     assert {path.stem for path in MODULES} & public == set()

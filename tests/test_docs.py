@@ -20,6 +20,7 @@ DOORS = {
     "pn.data": pn.data,
     "pn.plot": pn.plot,
     "pn.convert": pn.convert,
+    "pn.check": pn.check,
 }
 PUBLIC = {
     f"{door}.{name}": value

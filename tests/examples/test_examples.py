@@ -66,6 +66,15 @@ def test_the_mnist_example(example, tmp_path, capsys):
 
 
 @pytest.mark.slow
+def test_the_not_learning_example(example, tmp_path, capsys):
+    facts = run(example("not_learning"), tmp_path, "--epochs", "3")
+    assert facts["named"][:2] == ["probabilities_as_logits", "inputs_unscaled"]
+    assert set(facts["named"][2:]) == {"rate_too_high"}
+    assert max(facts["accuracies"][:-1]) < 0.3 < 0.8 < facts["accuracies"][-1]
+    assert capsys.readouterr().out.endswith("accuracy of 95% not checked: it takes 15 epochs\n")
+
+
+@pytest.mark.slow
 @NEEDS_DATA
 def test_the_mnist_cnn_example(example, tmp_path, capsys):
     facts = run(example("mnist_cnn"), tmp_path, "--epochs", "1", "--limit", "6016")

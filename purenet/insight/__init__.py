@@ -1,0 +1,1 @@
+"""Insight: what a network computes, number by number, and what is wrong with it."""

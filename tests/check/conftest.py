@@ -1,0 +1,10 @@
+"""Checks hold under stricter rules than users live with: no rank or dtype is promoted silently."""
+
+import jax
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _strict():
+    with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
+        yield
