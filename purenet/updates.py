@@ -97,7 +97,7 @@ def make_update(net: Any, loss: Any, optimizer: Any, gradient: str, measures: Ma
     """Makes the update: the gradient of a mini-batch's mean loss, then the optimizer."""
     net, loss, optimizer = as_layer(net), as_loss(loss), as_optimizer(optimizer)
     run = differentiate(net, loss, gradient)
-    taken = _taken(optimizer.update)
+    names = taken(optimizer.update)
 
     def update(state: TrainState, batch: Batch) -> tuple[TrainState, Result]:
         _expect_opt_state(state, optimizer)
@@ -111,7 +111,7 @@ def make_update(net: Any, loss: Any, optimizer: Any, gradient: str, measures: Ma
             return run(params, state.state, batch, key)[1]
 
         given = {"value": evaluation.value, "grad": grads, "value_fn": value_fn, "obj_fn": value_fn, "grad_fn": grad_fn}
-        extra = {name: given[name] for name in taken}
+        extra = {name: given[name] for name in names}
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params, **extra)
         params = optax.apply_updates(state.params, updates)
         step = state.step + 1
@@ -219,7 +219,7 @@ def as_optimizer(optimizer: Any) -> optax.GradientTransformationExtraArgs:
     return optax.with_extra_args_support(optimizer)
 
 
-def _taken(update: Callable[..., Any]) -> list[str]:
+def taken(update: Callable[..., Any]) -> list[str]:
     """Names what training can tell an optimizer and this one takes: the loss, its gradient, and both as functions."""
     parameters = inspect.signature(update).parameters.values()
     names = {parameter.name for parameter in parameters}

@@ -9,6 +9,7 @@ from purenet.bench.recurrent_suite import RECURRENT
 from purenet.bench.shuffle_suite import SHUFFLE
 from purenet.bench.startup_suite import STARTUP
 from purenet.bench.train_suites import TRAIN_DIGITS, TRAIN_MLP, TRAIN_TINY
+from purenet.bench.trust_suite import TRUST
 from purenet.bench.wide_suite import TRAIN_WIDE
 
 SUITES: dict[str, Suite] = {
@@ -20,6 +21,7 @@ SUITES: dict[str, Suite] = {
     "conv": CONV,
     "recurrent": RECURRENT,
     "attention": ATTENTION,
+    "trust": TRUST,
     "shuffle": SHUFFLE,
     "compile": COMPILE,
     "startup": STARTUP,

@@ -1,4 +1,4 @@
-"""The suite `trust`: what it costs to ask why a network does not learn."""
+"""The suite `trust`: what it costs to prove a layer, and to ask why a network does not learn."""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -9,20 +9,24 @@ import jax
 import purenet as pn
 from purenet.bench.contests import Contender, Contest, Settings, Suite
 from purenet.bench.problems import Case, Problem, make_problem
-from purenet.insight.diagnosing import diagnose
 
 UPDATES = 20
 _DIGITS = Case((784, 128, 10), 128, 12_800, 1)
+_LAYERS: dict[str, tuple[Callable[[], Any], Any]] = {
+    "dense": (lambda: pn.dense(3), pn.spec(4)),
+    "dense, relu, dense": (lambda: pn.serial(pn.dense(3), pn.relu, pn.dense(2)), pn.spec(4)),
+    "conv": (lambda: pn.conv(2, (3, 3)), pn.spec((5, 4, 2))),
+}
 
 
 def contests(settings: Settings) -> Iterator[Contest]:
-    """Makes the contest of a diagnosis against 20 updates.
+    """Makes the contest of a diagnosis against 20 updates, and that of the laws of small layers.
 
     Args:
-      settings: its dtype, if one was asked for.
+      settings: the dtype of the first, if one was asked for; the laws choose their own.
 
     Yields:
-      The contest.
+      One contest after the other.
     """
     problem = make_problem(_DIGITS._replace(dtype=settings.dtype or _DIGITS.dtype))
     yield Contest(
@@ -39,6 +43,25 @@ def contests(settings: Settings) -> Iterator[Contest]:
         dtype=_DIGITS.dtype,
         note="diagnose looks at 256 examples, and at labels of all",
     )
+    yield Contest(
+        case="all laws of a layer, compilation and all",
+        per="layer",
+        per_call=1,
+        agreement=None,
+        tolerance=0.0,
+        contenders=tuple(Contender(f"pn.check.layer, {name}", _laws(*made), None) for name, made in _LAYERS.items()),
+        dtype=None,
+        compiles=False,
+        slowness=2,
+    )
+
+
+def _laws(make: Callable[[], Any], spec: Any) -> Callable[[], None]:
+    def call() -> None:
+        jax.clear_caches()
+        pn.check.layer(make(), spec)
+
+    return call
 
 
 def _updates(problem: Problem) -> Callable[[], Any]:
@@ -53,7 +76,7 @@ def _diagnosis(problem: Problem, **options: Any) -> Callable[[], Any]:
     data = (problem.data.xs, problem.data.ys)
 
     def call() -> Any:
-        return diagnose(
+        return pn.diagnose(
             problem.net,
             problem.loss,
             problem.start,
@@ -66,4 +89,4 @@ def _diagnosis(problem: Problem, **options: Any) -> Callable[[], Any]:
     return call
 
 
-TRUST = Suite("a diagnosis against 20 training steps of the MNIST network", contests)
+TRUST = Suite("the laws of a layer; a diagnosis against 20 training steps of the MNIST network", contests)

@@ -137,7 +137,7 @@ def _failure(case: Case, name: str, leaf: int, draw: int, place: int, column: in
     label = case.draws.labels[draw]
     reason = f"This is at {label}. " if label else ""
     reason += guess(_evidence(case, name, leaf, trusted)) if case.random.any() else "It is wrong"
-    return Failure(name, case.subject.paths[leaf], index, expected, got, reason + ".")
+    return Failure(name, case.subject.paths[leaf], index, expected, got, reason + ("" if reason.endswith("?") else "."))
 
 
 def _evidence(case: Case, name: str, leaf: int, trusted: Sequence[str]) -> Evidence:

@@ -13,7 +13,7 @@ from purenet.check.comparing import compare
 from purenet.check.reports import Failure, LawResult, verdict
 from purenet.check.transform_laws import run_laws
 from purenet.contract import Tree
-from purenet.updates import _taken as taken
+from purenet.updates import taken
 
 LAWS = (
     *("tree", "jit", "vmap", "scan", "retrace", "deterministic"),

@@ -66,11 +66,10 @@ def diagnose(
 
     Example:
       >>> import jax, jax.numpy as jnp, optax, purenet as pn
-      >>> from purenet.insight.diagnosing import diagnose
       >>> net = pn.serial(pn.dense(8, kernel_init=jax.nn.initializers.zeros), pn.relu, pn.dense(1))
       >>> state = pn.train_state(net, optax.sgd(0.1), jax.random.key(0), pn.spec(2))
       >>> xs = jax.random.normal(jax.random.key(1), (64, 2))
-      >>> diagnosis = diagnose(net, pn.losses.half_squared_error, state, (255 * xs, xs[:, :1]))
+      >>> diagnosis = pn.diagnose(net, pn.losses.half_squared_error, state, (255 * xs, xs[:, :1]))
       >>> diagnosis.findings[0].name, diagnosis.healthy
       ('inputs_unscaled', False)
     """

@@ -92,8 +92,7 @@ class Diagnosis:
 
     Example:
       >>> import purenet as pn
-      >>> from purenet.insight.findings import Diagnosis
-      >>> diagnosis = Diagnosis((), {"loss": 0.5})
+      >>> diagnosis = pn.Diagnosis((), {"loss": 0.5})
       >>> print(diagnosis)
       diagnose: nothing alarming found.
       >>> diagnosis.healthy

@@ -23,8 +23,7 @@ class Watch:
 
     Example:
       >>> import numpy as np, purenet as pn
-      >>> from purenet.insight.watching import watch
-      >>> seen = watch(pn.dense(1), pn.losses.mean_squared_error, (np.ones((2, 1), "f"), np.ones((2, 1), "f")))
+      >>> seen = pn.watch(pn.dense(1), pn.losses.mean_squared_error, (np.ones((32, 1), "f"), np.ones((32, 1), "f")))
       >>> seen, seen.findings, seen.diagnosis
       (Watch(0 findings), [], None)
     """
@@ -98,10 +97,9 @@ def watch(
 
     Example:
       >>> import jax, numpy as np, optax, purenet as pn
-      >>> from purenet.insight.watching import watch
       >>> xs = np.random.default_rng(0).normal(size=(64, 2)).astype(np.float32)
       >>> net, data, optimizer = pn.dense(1), (xs, np.zeros((64, 1), np.float32)), optax.sgd(0.1)
-      >>> seen = watch(net, pn.losses.mean_squared_error, data, optimizer=optimizer, show=None)
+      >>> seen = pn.watch(net, pn.losses.mean_squared_error, data, optimizer=optimizer, show=None)
       >>> result = pn.fit(net, data, loss=pn.losses.mean_squared_error, optimizer=optimizer, key=jax.random.key(0),
       ...                 callbacks=[seen])
       >>> seen.findings[0].name

@@ -189,8 +189,8 @@ sigmoid_cross_entropy = guarded_loss(
 def _hinge(prediction: jax.Array, target: jax.Array) -> jax.Array:
     """Hinge loss of support-vector machines, (1/n) Σ max(0, 1 - y z), averaged over the n outputs.
 
-    A loss, not a call: scores z and targets y, each -1 or 1, of one shape and floating dtype. Any other target makes
-    value and gradient NaN.
+    A loss, not a call: scores z and targets y, each -1 or 1, of one shape and floating dtype. Any other target,
+    or a score that is NaN, makes value and gradient NaN.
 
     Raises:
       ShapeError, StructureError: at trace time, if their shapes or dtypes differ, or there is no output; on the host,
@@ -218,7 +218,7 @@ def _hinge_grad(z: jax.Array, y: jax.Array) -> jax.Array:
 
 
 def _are_signs(z: jax.Array, y: Any) -> jax.Array:
-    return jnp.all(jnp.abs(y) == 1)
+    return jnp.all(jnp.abs(y) == 1) & ~jnp.any(jnp.isnan(z))  # a comparison would take NaN for a large margin
 
 
 hinge = guarded_loss(

@@ -72,6 +72,13 @@ def test_logits_of_minus_infinity_rule_a_class_out():
     assert float(losses.softmax_cross_entropy.value(logits, jnp.array(1))) == np.inf
 
 
+def test_a_score_that_is_nan_is_no_large_margin():
+    scores, signs = jnp.array([jnp.nan, 0.5]), jnp.array([1.0, 1.0])
+    assert np.isnan(losses.hinge.value(scores, signs))
+    for gradient in (losses.hinge.grad, jax.grad(losses.hinge.value)):
+        assert np.isnan(gradient(scores, signs)).all()
+
+
 def test_kinks_of_numbers():
     zero = jnp.zeros(2)
     assert both(losses.mean_absolute_error, zero, zero)[1].tolist() == [0.0, 0.0]
