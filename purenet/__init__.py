@@ -4,7 +4,7 @@ Begin with `serial`, `dense` and `fit`; `help` explains every name, with shapes,
 
 Networks: `dense`, `flatten`, `reshape`, `dropout`, activations such as `relu`; `serial`, `residual`, `each`, `repeat`,
 `branch` and `parallel` combine, `graph` wires `node`s in any topology, `add`, `multiply` and `concatenate` make one
-of several; `remat` trades time for memory;
+of several; `remat` trades time for memory.
 Normalisation: `batch_norm`, `layer_norm`, `rms_norm`, `group_norm`, `instance_norm`; of kernels `weight_norm`,
 `spectral_norm`.
 Space: `conv`, `depthwise_conv`, `separable_conv`, `conv_transpose`; `max_pool`, `avg_pool`, `global_max_pool`,

@@ -46,7 +46,7 @@ class Layer:
       parts: the layers it is made of.
       owner: the layer whose params it uses in place of its own, such as the embedding of `unembed`; None for most.
       proven: whether it and all its parts carry a backward rule of their own; else `jax.vjp` stands in. For purenet's
-        layers the tests prove the rule; for yours, compare `pn.backprop` with `pn.value_and_grad`.
+        layers the tests prove the rule; yours are proven by `pn.check.layer`.
 
     Example:
       >>> import jax, purenet as pn
@@ -121,8 +121,8 @@ def layer(
         or `scan` should be a `jax.tree_util.Partial`.
       name: shown in paths and summaries; defaults to the name of `apply`.
       parts: the layers that it is made of.
-      check: `(params, spec)`, called before `apply`, `forward` and `vjp` alike with the spec of one example;
-        raises what is wrong.
+      check: `(params, spec) -> None`, called before `apply`, `forward` and `vjp` alike with the spec of one example;
+        raises, such as `pn.ShapeError(text)`, for one that does not fit. The path is put in front of the text.
       owner: the layer whose params this one uses; only a `graph` that holds both can initialise it.
 
     Returns:

@@ -225,12 +225,18 @@ def _diverged(
             "parameters became nan or inf",
             "The loss was finite, its gradient was not: a sqrt or log at 0, in 16 bits Adam's eps? ",
         )
-    if step == 1 and not np.isfinite(losses[-1]):
-        hint = "No update had been made: look at the initialisation, the inputs and the loss. "
-    return DivergedError(
-        f"fit: the {what} at step {step}, epoch {epoch} ({rate}). {hint}"
+    advice = (
         "Try a learning rate 10 times smaller, inputs scaled to about 1, or optax.clip_by_global_norm(1.0) in front "
-        "of the optimizer. error.result holds the last finite parameters." + "".join(_reports(callbacks, result)),
+        "of the optimizer."
+    )
+    if step == 1 and not np.isfinite(losses[-1]):
+        hint, advice = (
+            "No update had been made, so the learning rate is not the cause. ",
+            ("Look at the initialisation, the inputs and the loss; pn.trace names the line that makes the first one."),
+        )
+    return DivergedError(
+        f"fit: the {what} at step {step}, epoch {epoch} ({rate}). {hint}{advice} "
+        "error.result holds the last finite parameters." + "".join(_reports(callbacks, result)),
         result,
     )
 

@@ -55,8 +55,8 @@ def fit(
       metrics: by name, `pn.metrics`; in training those of the predictions that the losses were computed from.
       gradient: "autodiff" for `jax.grad`, "backprop" for the chain of hand rules.
       callbacks: functions of an `EpochEnd`, called in order after every epoch; one that returns True stops. To print
-        beside the bar use `tqdm.tqdm.write`. One with a method `diverged(result) -> str` is asked when the run diverges,
-        and the error ends with its text.
+        beside the bar use `tqdm.tqdm.write`. One with a method `diverged(result) -> str` is asked when the run
+        diverges, and the error ends with its text.
       patience: stop after so many epochs without a better `monitor`, and return the best epoch's params.
       monitor: the name in the history that `patience` watches, "val_loss" unless told; lower is better for losses,
         and for metrics what they say.

@@ -17,6 +17,7 @@ from purenet.check.shape_laws import broadcast_law, dtype_law, tree_law
 from purenet.check.subjects import Draws, Given, Subject, coarsest, has_own_rule, layer_subject, like
 from purenet.check.transform_laws import CLOSE, Runs, run_laws, transform_laws
 from purenet.contract import Layer, Tree
+from purenet.errors import StructureError, describe
 
 GRADIENTS = ("hand rule", "forward's autodiff", "apply's autodiff", "kinks")
 TRANSFORMS = ("jit", "vmap", "scan", "key", "retrace", "permutation")
@@ -29,11 +30,17 @@ _SMALL, _LARGE = 1000, 100_000
 class LayerCheck:
     """One layer under check."""
 
-    def __init__(self, net: Layer, source: points.Source, draws: int):
-        self.net, self.source = net, source
+    def __init__(self, net: Layer, source: points.Source, draws: int, wide: bool):
+        self.net, self.source, self.wide = net, source, wide
         self.given = source.many(draws)
         self.one = leaves.cast(self.given[0], None)
         self.outputs = jax.eval_shape(self.forward, self.one)
+        for leaf in jax.tree.leaves((self.one.params, self.one.xs, self.outputs)):
+            if jnp.issubdtype(leaf.dtype, jnp.complexfloating):
+                raise StructureError(
+                    f"expected {net.name} to take and give real numbers, got {describe(leaf)}. Check its real and "
+                    "imaginary parts, such as jnp.stack((y.real, y.imag))."
+                )
         self.heeds_key = self._heeds_key()
         self.apart = self.heeds_key or bool(jax.tree.leaves(self.one.state))
         self.jaxpr = jax.make_jaxpr(self.forward)(self.one)
@@ -70,7 +77,7 @@ class LayerCheck:
             results += run_laws(transform_laws(self.runs, self.heeds_key), wanted)
         shapes: dict[str, Callable[[], LawResult]] = {
             "tree": lambda: tree_law(self.net, self.one),
-            "dtype": lambda: dtype_law(self.net, self.given[0]),
+            "dtype": lambda: dtype_law(self.net, self.given[0], self.wide),
             "broadcast": lambda: broadcast_law(self.net, self.source.spec, self.one.params, self.one.state),
             "extremes": self.extremes,
         }
@@ -81,7 +88,8 @@ class LayerCheck:
         """Forward, vjp and apply give the same, where training is no different."""
         got = self.runs.run(self.one)
         text = "vjp gives other values than forward."
-        failures, gap = compare("values", {"y": got["forward"]}, {"y": got["vjp"]}, self.close, text)
+        given = {"y": got["forward"], "state": got["state"]}, {"y": got["vjp"], "state": got["state of vjp"]}
+        failures, gap = compare("values", *given, self.close, text)
         if self.apart:
             return verdict("values", failures, gap, "forward and vjp; inference may differ from training here")
         text = "forward gives other values than apply, though nothing is random and there is no state."

@@ -65,7 +65,12 @@ def grad(
         places = _places(args, argnums)
         key = jax.random.key(0) if key is None else key
         rng = np.random.default_rng(seed_of(key))
-        with jax.enable_x64(True), jax.default_matmul_precision("highest"):
+        with (
+            jax.enable_x64(True),
+            jax.default_matmul_precision("highest"),
+            jax.disable_jit(False),
+            jax.debug_nans(False),
+        ):
             report = _checked(fn, args, places, wanted, rng)
     return finish(report)
 
@@ -111,6 +116,8 @@ def _checked(
 def _places(args: Sequence[Any], argnums: Any) -> tuple[int, ...]:
     if argnums is None:
         return tuple(i for i, arg in enumerate(args) if leaves.floats(_wide(arg)))
+    if not (is_whole(argnums) or isinstance(argnums, (tuple, list, range))):
+        raise StructureError(f"expected argnums to be ints, got {describe(argnums)}. Give places, such as (0, 1).")
     places = (argnums,) if is_whole(argnums) else tuple(argnums)
     for place in places:
         if not is_whole(place) or not 0 <= place < len(args):

@@ -68,8 +68,14 @@ def layer(
         wanted = chosen(LAWS, laws, skip)
         expect_drawing(inputs, batch=(batch, 1), draws=(draws, 2))
         key = jax.random.key(0) if key is None else key
-        with jax.enable_x64(True), jax.default_matmul_precision("highest"):
-            report = LayerCheck(net, make_source(net, spec, inputs, batch, key), draws).report(wanted)
+        wide = bool(jax.config.jax_enable_x64)
+        with (
+            jax.enable_x64(True),
+            jax.default_matmul_precision("highest"),
+            jax.disable_jit(False),
+            jax.debug_nans(False),
+        ):
+            report = LayerCheck(net, make_source(net, spec, inputs, batch, key), draws, wide).report(wanted)
     return finish(report)
 
 

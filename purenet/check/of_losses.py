@@ -72,7 +72,12 @@ def loss(
                         f"expected the spec of {what}, got {describe(given)}. Pass pn.spec(10), or draw with inputs=."
                     )
         key = jax.random.key(0) if key is None else key
-        with jax.enable_x64(True), jax.default_matmul_precision("highest"):
+        with (
+            jax.enable_x64(True),
+            jax.default_matmul_precision("highest"),
+            jax.disable_jit(False),
+            jax.debug_nans(False),
+        ):
             pairs = make_pairs((prediction, target), inputs, key, draws)
             report = LossCheck(made, pairs).report(wanted)
     return finish(report)

@@ -65,7 +65,7 @@ def optimizer(
             if not leaves.is_float(leaf):
                 raise StructureError(f"expected params of floating arrays, got {describe(leaf)}. Use jnp.asarray.")
         # optax computes with promotions that purenet's strict settings refuse.
-        with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"), jax.disable_jit(False):
             check = OptimizerCheck(made, jax.tree.map(jnp.asarray, params), steps, rng)
             report = CheckReport("check.optimizer", tuple(check.results(wanted)))
     return finish(report)

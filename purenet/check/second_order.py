@@ -1,5 +1,6 @@
 """Second derivatives: Hessian-vector products by JAX against differences of the gradient."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -29,8 +30,8 @@ def second_order_law(subject: Subject, draws: Draws, rounding: float, rng: np.ra
         ys, pullback = jax.vjp(lambda moving: subject.value(moving, fixed), moving)
         return leaves.flat(pullback(tuple(dy + y for dy, y in zip(cotangents, ys, strict=True)))[0])
 
-    def program(moving: Moving, fixed: Any) -> Any:
-        start, product = jax.jvp(lambda moving: gradient(moving, fixed), (moving,), (direction,))
+    def program(moving: Moving, fixed: Any, product_of: Any = _forward_mode) -> Any:
+        start, product = product_of(lambda moving: gradient(moving, fixed), moving, direction)
 
         def rise(step: Any) -> Any:
             moved = tuple(leaf + step * d for leaf, d in zip(moving, direction, strict=True))
@@ -38,7 +39,15 @@ def second_order_law(subject: Subject, draws: Draws, rounding: float, rng: np.ra
 
         return start, product, jax.lax.map(rise, jnp.asarray(steps.offsets))
 
-    start, product, rises = jax.device_get(quick(program, sum(leaves.sizes(moving)) < 2**16)(moving, fixed))
+    small = sum(leaves.sizes(moving)) < 2**16
+    try:
+        start, product, rises = jax.device_get(quick(program, small)(moving, fixed))
+    except TypeError as error:
+        # A forward rule of jax.custom_vjp that calls its own function stops the forward mode, as jax.hessian is.
+        if "forward-mode" not in str(error):
+            raise
+        again = quick(lambda moving, fixed: program(moving, fixed, _backwards_twice), small)
+        start, product, rises = jax.device_get(again(moving, fixed))
     sizes = np.full(start.shape, 1 + np.max(np.abs(start), initial=0))
     slopes = slopes_of(rises.T, np.ones(start.shape), sizes, steps)
     known = np.isfinite(slopes.best)
@@ -56,6 +65,17 @@ def second_order_law(subject: Subject, draws: Draws, rounding: float, rng: np.ra
     path, index = place_of(moving, subject.paths, worst)
     failure = Failure("second order", path, index, float(slopes.best[worst]), float(product[worst]), reason)
     return verdict("second order", [failure], gap, note)
+
+
+def _forward_mode(gradient: Callable[[Moving], Any], moving: Moving, direction: Moving) -> tuple[Any, Any]:
+    """The gradient and the Hessian times a direction."""
+    return jax.jvp(gradient, (moving,), (direction,))
+
+
+def _backwards_twice(gradient: Callable[[Moving], Any], moving: Moving, direction: Moving) -> tuple[Any, Any]:
+    """The same where no forward mode leads: a Hessian is symmetric."""
+    start, pullback = jax.vjp(gradient, moving)
+    return start, leaves.flat(pullback(leaves.flat(direction))[0])
 
 
 def place_of(moving: Moving, paths: Any, place: int) -> tuple[str, tuple[int, ...]]:

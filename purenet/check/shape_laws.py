@@ -15,22 +15,31 @@ from purenet.contract import Layer, Spec, Tree, spec_of
 FORMATS = (jnp.float32, jnp.bfloat16, jnp.float16, jnp.float64)
 
 
-def dtype_law(layer: Layer, one: Given) -> LawResult:
-    """Whatever floating dtype comes, that dtype leaves: outputs, gradients and params of `init`."""
+def dtype_law(layer: Layer, one: Given, wide: bool) -> LawResult:
+    """Whatever floating dtype comes, that dtype leaves: outputs, gradients and params of `init`.
+
+    Where `wide` is false the session has no float64, and what a layer makes without a dtype is float32 there.
+    """
     failures: list[Failure] = []
+    refused = []
     for dtype in FORMATS:
         given = leaves.widened(one._replace(state=()), dtype)._replace(state=one.state)
         try:
-            out = _run(layer, given._replace(state=_state(layer, given)))
+            with jax.enable_x64(wide or dtype == jnp.float64):
+                out = _run(layer, given._replace(state=_state(layer, given)))
         except Exception as error:
-            text = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+            text = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}".rstrip(": ")
+            if jnp.finfo(dtype).bits == 16 and type(error).__name__ != "TypePromotionError":
+                refused.append(str(np.dtype(dtype)))  # aloud, as operations do that have no such format
+                continue
             failures.append(Failure("dtype", "", None, f"a result in {np.dtype(dtype)}", "an error", text))
             continue
         for path, leaf in leaves.entries(**out):
             if leaves.is_float(leaf) and leaf.dtype != dtype:
                 reason = f"The dtype changes silently, for inputs and params in {np.dtype(dtype)}."
                 failures.append(Failure("dtype", path, None, str(np.dtype(dtype)), str(leaf.dtype), reason))
-    return verdict("dtype", failures[:3], None, "float32, bfloat16, float16, float64")
+    note = "float32, bfloat16, float16, float64" + (f"; it raises for {' and '.join(refused)}" if refused else "")
+    return verdict("dtype", failures[:3], None, note)
 
 
 def _run(layer: Layer, one: Given) -> dict[str, Any]:

@@ -30,7 +30,7 @@ class Runs:
     def everything(self, one: Given, dys: Any = None) -> dict[str, Any]:
         """What apply, forward, vjp and its pullback give."""
         layer, dys = self.layer, self.dys if dys is None else dys
-        ys, _, pullback = layer.vjp(one.params, one.xs, one.state, one.key)
+        ys, learned, pullback = layer.vjp(one.params, one.xs, one.state, one.key)
         dparams, dxs = pullback(like(ys, dys))
         forwarded, state = layer.forward(one.params, one.xs, one.state, one.key)
         return {
@@ -38,6 +38,7 @@ class Runs:
             "forward": forwarded,
             "state": state,
             "vjp": ys,
+            "state of vjp": learned,
             "dparams": leaves.floats(dparams),
             "dxs": leaves.floats(dxs),
         }

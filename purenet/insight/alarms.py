@@ -9,9 +9,9 @@ import numpy as np
 
 from purenet.contract import Tree
 from purenet.insight.blaming import ELEMENTWISE, Blame, Origin, blame
-from purenet.insight.hints import hint_for
+from purenet.insight.hints import CHOICES, hint_for
 from purenet.insight.marking import Traced, trace_marked
-from purenet.insight.programs import Where, as_numpy, compiled, is_finite, is_number, name_of, not_finite
+from purenet.insight.programs import Where, as_numpy, compiled, has_nan, is_finite, is_number, name_of, not_finite
 from purenet.insight.ruling import Ruled, blame_rule
 from purenet.insight.showing import value_text
 from purenet.insight.sources import Source, library_source_of
@@ -107,7 +107,18 @@ def find_forward(
     if all(is_finite(value) for value in results):
         return None
     found = blame(traced.body, operands, None, Where())
-    return _verdict(found, operands, names, backward=False)
+    return _verdict(found, operands, names, backward=False) or _constant(traced, results)
+
+
+def _constant(traced: Traced, results: Sequence[Any]) -> BadValue | None:
+    """A NaN that the function gives back without computing anything; such an infinity is meant."""
+    jaxpr = traced.body.jaxpr
+    for atom, value in zip(jaxpr.outvars, results, strict=True):
+        if has_nan(value) and (hasattr(atom, "val") or atom in jaxpr.constvars):
+            index, kind = _first(value, not_finite(value))
+            where = ("", 0, "", "", "", (), "", "")
+            return BadValue(kind, "forward", "constant", value, (), index, *where, _CONSTANT, None)
+    return None
 
 
 class Backward(NamedTuple):
@@ -196,7 +207,9 @@ def _told(origin: Origin, backward: bool) -> BadValue:
     backward = backward or where.backward
     operation = name_of(eqn)
     operands = tuple(a if hasattr(a, "dtype") else np.asarray(a) for a in origin.operands)
-    hint = hint_for(operation, operands, backward)
+    # A NaN that a choice takes may be meant, so that it has a hint of its own.
+    plain = origin.held and operation not in CHOICES
+    hint = _CONSTANT if plain else hint_for(operation, operands, backward)
     direction = "backward" if backward else "forward"
     return BadValue(
         kind,

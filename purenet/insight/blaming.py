@@ -34,6 +34,7 @@ class Origin(NamedTuple):
       operands, result: what it took, and what it made of it.
       mask: which elements of the result are blamed.
       where: in which line, call, loop and layer.
+      held: whether it only passes on a constant that is none.
     """
 
     order: tuple[int, ...]
@@ -42,6 +43,7 @@ class Origin(NamedTuple):
     result: Any
     mask: np.ndarray
     where: Where
+    held: bool = False
 
 
 class Blame(NamedTuple):
@@ -93,7 +95,7 @@ def blame(body: Body, operands: Sequence[Any], wanted: Masks | None, where: Wher
         for j, mask in _through(eqn, given, made, outs, here, found, i).items():
             if hasattr(eqn.invars[j], "val") or eqn.invars[j] in constants:
                 k = min(outs)
-                held = Origin((i,), eqn, tuple(given), made[k], outs[k], here)
+                held = Origin((i,), eqn, tuple(given), made[k], outs[k], here, held=True)
                 found.origins.extend([held] if has_nan(_array(given[j])) else [])
                 continue
             _mark(masks, eqn.invars[j], mask)

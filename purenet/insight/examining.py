@@ -94,7 +94,16 @@ def examine(asked: Asked, state: TrainState, history: Mapping[str, Any], key: An
         numbers["preconditioned_sharpness"] = float(eigenvalues[-1])
     if facts.finite:
         findings += _more(asked, state, sample, float(survey.uninformed), numbers)
-    return Diagnosis(in_order(findings), numbers)
+    return Diagnosis(in_order(findings), numbers, _unjudged(asked, history))
+
+
+def _unjudged(asked: Asked, history: Mapping[str, Any]) -> tuple[str, ...]:
+    untold = {
+        "the learning rate and the updates (optimizer=)": asked.optimizer is None,
+        "the validation data (validation=)": asked.validation is None,
+        "the course of the losses (history=)": not history,
+    }
+    return tuple(what for what, is_untold in untold.items() if is_untold)
 
 
 def _more(asked: Asked, state: TrainState, sample: Sample, uninformed: float, numbers: dict[str, Any]) -> list[Finding]:

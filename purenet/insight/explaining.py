@@ -1,5 +1,6 @@
 """explain: a network's forward and backward pass on one example or a mini-batch, layer by layer."""
 
+import functools
 import inspect
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -9,11 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from purenet.contract import Tree, as_layer
-from purenet.errors import ShapeError, StructureError, by, describe, expect_kept, expect_key
+from purenet.errors import ShapeError, StructureError, by, describe, expect_key
 from purenet.gradients import as_batch, differentiate
 from purenet.insight.formulas import derivation
 from purenet.insight.listening import ExplainRow, Listener
-from purenet.insight.programs import as_numpy, plainly
+from purenet.insight.programs import array_of, as_numpy, plainly
 from purenet.insight.showing import SMALL, kind_text, paragraph_html, statistics_text, table_html, value_text, wrapped
 from purenet.losses.base import Loss, as_loss
 from purenet.recording import recording
@@ -26,6 +27,7 @@ class Explanation(NamedTuple):
       rows: one for each call of a layer, in the order in which the forward pass enters them; the first is the network.
       loss: the value of the loss J.
       prediction: what the network made of the example.
+      target: what it should have made.
       delta: dJ/d(prediction), by the loss's own rule.
       gradient: dJ/d(params), like params.
       loss_name: the name of the loss.
@@ -48,6 +50,8 @@ class Explanation(NamedTuple):
       <BLANKLINE>
       Backward
       half_squared_error
+        p           [6]
+        target      [1]
         dJ/dp       [5]
         ...
       dense
@@ -63,6 +67,7 @@ class Explanation(NamedTuple):
     rows: tuple[ExplainRow, ...]
     loss: jax.Array
     prediction: Tree
+    target: Tree
     delta: Tree
     gradient: Tree
     loss_name: str
@@ -97,7 +102,8 @@ class Explanation(NamedTuple):
     def _passes(self) -> list[tuple[str, list[tuple[str, list[tuple[str, str]]]]]]:
         shown = _headed([row for row in self.rows if row.shown])
         forward = [(head, _forward_cells(row)) for head, row in shown]
-        backward = [(self.loss_name, [*_cells("dJ/dp", self.delta), ("by", self.loss_formula)])]
+        of_loss = [*_cells("p", self.prediction), *_cells("target", self.target), *_cells("dJ/dp", self.delta)]
+        backward = [(self.loss_name, [*of_loss, ("by", self.loss_formula)])]
         backward += [(head, _backward_cells(row)) for head, row in reversed(shown)]
         passes = [("Forward", forward), ("Backward", backward)]
         if self.rate is not None:
@@ -111,6 +117,7 @@ class Explanation(NamedTuple):
         return [
             (jax.tree_util.keystr(path), f"{_shown(p)} - {self.rate:g} · {_shown(g)} = {_shown(n)}")
             for (path, p), g, n in zip(old, grads, new, strict=True)
+            if g.dtype != jax.dtypes.float0
         ]
 
 
@@ -149,7 +156,7 @@ def explain(
 
     Raises:
       StructureError: if `net` or `loss` is neither, an array is of another kind than expected, or `rate` no number.
-      ShapeError: if the network does not take such examples, or `rate` is not above 0.
+      ShapeError: if the network does not take such examples, the loss not such a target, or `rate` is not above 0.
 
     References:
       Rumelhart, Hinton and Williams (1986), Learning representations by back-propagating errors.
@@ -167,20 +174,25 @@ def explain(
         for leaf in jax.tree.leaves((params, x, y, state)):
             if isinstance(leaf, jax.core.Tracer):
                 raise StructureError("expected values, got a tracer. Call pn.explain outside jit, vmap and grad.")
-            expect_kept(leaf)
+            array_of(leaf, "Give what net.init made, and examples.")
+        params = jax.tree.map(lambda leaf: leaf if hasattr(leaf, "dtype") else jnp.asarray(leaf), params)
         xs, ys = (x, y) if batch else jax.tree.map(lambda a: jnp.asarray(a)[None], (x, y))
         listener = Listener()
         with plainly(), jax.disable_jit(), recording(listener.hear):
             evaluation, gradient = differentiate(net, loss, "backprop")(params, state, as_batch((xs, ys)), key)
-            delta = _delta(loss, evaluation.predictions, jax.tree.map(jnp.asarray, ys))
+            ys = jax.tree.map(jnp.asarray, ys)
+            outputs = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), evaluation.predictions)
+            loss.check_targets(outputs, jax.tree.map(np.asarray, ys))
+            delta = _delta(loss, evaluation.predictions, ys)
     strip = (lambda tree: tree) if batch else _first_of_one
-    updated = None if rate is None else jax.tree.map(lambda p, g: p - jnp.asarray(rate, p.dtype) * g, params, gradient)
+    updated = None if rate is None else jax.tree.map(functools.partial(_stepped, rate), params, gradient)
     rows = tuple(found.row(strip) for found in listener.calls)
-    formula = (derivation(inspect.getdoc(loss)) or "by the loss's own rule") if loss.proven else "by jax.grad"
+    formula = (derivation(inspect.getdoc(loss)) or "the loss's own rule") if loss.proven else "jax.grad"
     return Explanation(
         rows,
         evaluation.value,
         strip(evaluation.predictions),
+        strip(ys),
         strip(delta),
         gradient,
         loss.name,
@@ -202,6 +214,12 @@ def _expect_options(key: Any, batch: Any, rate: Any) -> None:
         raise StructureError(f"expected rate to be a number, got {describe(rate)}. Give one such as 0.1.")
     if not rate > 0:
         raise ShapeError(f"expected rate above 0, got {rate}. Give one such as 0.1.")
+    if np.isinf(rate):
+        raise ShapeError(f"expected a finite rate, got {rate}. Give one such as 0.1.")
+
+
+def _stepped(rate: float, p: Any, g: Any) -> Any:
+    return p if g.dtype == jax.dtypes.float0 else p - jnp.asarray(rate, p.dtype) * g
 
 
 def _delta(loss: Loss, predictions: Tree, ys: Tree) -> Tree:

@@ -89,6 +89,7 @@ class Diagnosis:
     Attributes:
       findings: the deepest cause first, notes last.
       measurements: all numbers measured, by name, whether they led to a finding or not.
+      unjudged: what it was not told and so could not judge, with the argument that tells it.
 
     Example:
       >>> import purenet as pn
@@ -101,6 +102,7 @@ class Diagnosis:
 
     findings: tuple[Finding, ...]
     measurements: dict[str, Any]
+    unjudged: tuple[str, ...] = ()
 
     @property
     def alarms(self) -> tuple[Finding, ...]:
@@ -121,7 +123,8 @@ class Diagnosis:
         return self.healthy
 
     def __str__(self) -> str:
-        return "\n".join([f"diagnose: {self._summary()}", *map(str, self.findings)])
+        last = [f"not judged: {', '.join(self.unjudged)}."] if self.unjudged else []
+        return "\n".join([f"diagnose: {self._summary()}", *map(str, self.findings), *last])
 
     def __repr__(self) -> str:
         return f"Diagnosis({', '.join(self.names) or 'healthy'})"

@@ -21,7 +21,7 @@ def formula_of(rule: Callable[..., Any], name: str) -> str:
     """
     module = str(getattr(rule, "__module__", ""))
     if module == "purenet.contract":
-        return "by jax.vjp: no hand rule"
+        return "jax.vjp: no hand rule"
     maker = getattr(rule, "__qualname__", "").split(".")[0]
     for holder in (_by_name(module, name), getattr(sys.modules.get(module), maker, None), rule):
         text = derivation(inspect.getdoc(holder) if holder is not None else None)

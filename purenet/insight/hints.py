@@ -5,6 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from purenet.insight.programs import as_numpy
+
+# What jnp.where and jax.lax.select are called in programs.
+CHOICES = ("select_n", "_where")
+
 _FORWARD = {
     "log": "log of 0 or less: add an eps inside, or use a loss on logits, such as pn.losses.softmax_cross_entropy.",
     "log1p": "log1p of -1 or less: keep the operand above -1, such as by jnp.maximum.",
@@ -30,12 +35,19 @@ _FORWARD = {
     "cumprod": "a product that overflows: add logarithms instead.",
     "reduce_prod": "a product that overflows: add logarithms instead.",
     "convert_element_type": "the number is too large for the narrower dtype: scale it, or use bfloat16 or float32.",
+    "gather": "an index out of range, for which jnp.take and x.at[i].get(mode='fill') give NaN: check the indices.",
     "reduce_max": "the largest of nothing: the axis is empty.",
     "cholesky": "the matrix is not positive definite: add a small multiple of the identity.",
     "custom_linear_solve": "the matrix is singular: add a small multiple of the identity, or use jnp.linalg.lstsq.",
     "triangular_solve": "the matrix is singular: its diagonal has a 0.",
     "select_n": "a number of your choice that is none: purenet's losses give NaN for targets out of range, too.",
 }
+
+_FORWARD["_where"] = _FORWARD["select_n"]
+_HIDDEN = (
+    "-infinity minus -infinity: jax.nn.softmax of a row that a mask of -inf hides altogether gives NaN; leave a place "
+    "of it open, or use a large finite number such as -1e9."
+)
 
 _BACKWARD = {
     "div": (
@@ -57,9 +69,15 @@ def hint_for(operation: str, operands: Sequence[Any], backward: bool) -> str:
         return _BACKWARD[operation]
     if operation == "div" and operands and _all_zero(operands[0]):
         return "0 divided by 0: add an eps to the divisor, or put jnp.where(d == 0, 1, d) in its place."
+    if operation == "sub" and operands and _has_minus_infinity(operands[0]):
+        return _HIDDEN
     if operation in _FORWARD:
         return _FORWARD[operation]
     return "look at the operands: one of them is outside what the operation takes, or too large for the dtype."
+
+
+def _has_minus_infinity(value: Any) -> bool:
+    return bool(np.any(np.isneginf(as_numpy(value).real)))
 
 
 def _all_zero(value: Any) -> bool:

@@ -72,7 +72,9 @@ class Interpreter:
     def constant(self, value: Any) -> int:
         """Puts a literal or a constant on the tape."""
         number = self.tape.put(value)
-        self.names[number] = f"{value}" if jnp.ndim(value) == 0 else f"constant {_shape(value)}"
+        whole = isinstance(value, int) and not isinstance(value, bool)  # JAX's own kind of int prints its dtype
+        plain = f"{int(value) if whole else value}"
+        self.names[number] = plain if jnp.ndim(value) == 0 else f"constant {_shape(value)}"
         return number
 
     def operation(self, eqn: Any, operands: list[int], where: Where) -> list[int]:
@@ -88,11 +90,13 @@ class Interpreter:
             return self.with_rule(eqn, rule, operands, where)
         if loop is not None:
             turns = count_turns(loop, given)
-            if turns and turns * operations_in(loop.body) <= self.limit - len(self.entries):
+            # A loop of no turns gives back what it carries; of what it would make it knows the shapes alone.
+            open_to_all = turns or len(eqn.outvars) == loop.carry
+            if open_to_all and turns * operations_in(loop.body) <= self.limit - len(self.entries):
                 return self.turns(eqn, loop, turns, operands, where)
-            self.notes[f"{name_of(eqn)} of {turns:,} turns is one row: its inside is more than limit={self.limit}"] = (
-                None
-            )
+            if turns:
+                why = f"its inside is more than limit={self.limit}"
+                self.notes[f"{name_of(eqn)} of {turns:,} turns is one row: {why}"] = None
         results = self.tape.operation(eqn, operands, run_eqn(eqn, given))
         self.write(name_of(eqn), operands, results, where)
         return results

@@ -17,6 +17,7 @@ BLIND = 12.0  # the same where no update was tried
 RISE = 3.0
 TOO_SHORT = 1e-6
 NOISE = 20.0
+UPHILL = -0.99
 
 
 def judge_start(facts: Facts) -> Iterator[Finding]:
@@ -49,10 +50,21 @@ def judge_rate(facts: Facts) -> Iterator[Finding]:
     if known:
         before, after = float(survey.batch_loss), float(survey.loss_after)
         size = max(abs(before), abs(float(survey.uninformed)))
+        if float(survey.descent) < UPHILL and after > before:
+            yield error(
+                "rate_too_high",
+                float(survey.descent),
+                UPHILL,
+                "minus the cosine between gradient and update, 1 for plain descent",
+                f"One update goes up the gradient, and takes the loss of its own mini-batch from {before:.3g} "
+                f"to {after:.3g}: a sign is wrong.",
+                "Look for a negative learning rate, or for a scale of the updates without its minus.",
+            )
+            return
         steep = float(survey.descent) > 0.999 and long > TOO_LONG and not after < before
         if steep:
             yield _too_high(long, TOO_LONG, facts, f", and takes the loss of its own mini-batch to {after:.3g}")
-        elif not after < before + RISE * size:
+        elif after != before and not after < before + RISE * size:
             yield error(
                 "rate_too_high",
                 after,
@@ -134,9 +146,10 @@ def judge_course(facts: Facts) -> Iterator[Finding]:
     """Reads the history: does the loss fall, and the validation loss with it?"""
     losses = np.asarray(facts.history.get("loss", ()), np.float64)
     steps = np.asarray(facts.history.get("step_loss", ()), np.float64)
-    yield from _diverging(steps if len(steps) else losses)
+    diverging = list(_diverging(steps if len(steps) else losses))
+    yield from diverging
     chance = float(facts.survey.loss) > 0.9 * float(facts.survey.uninformed) > 0
-    if len(losses) >= 5 and losses[0] - losses[-1] < 0.01 * abs(losses[0]) and chance:
+    if not diverging and len(losses) >= 5 and losses[0] - losses[-1] < 0.01 * abs(losses[0]) and chance:
         yield warning(
             "plateau",
             (losses[0] - losses[-1]) / abs(losses[0]),
@@ -150,7 +163,7 @@ def judge_course(facts: Facts) -> Iterator[Finding]:
 
 
 def _diverging(losses: np.ndarray) -> Iterator[Finding]:
-    if len(losses) < 10:
+    if len(losses) < 10 and np.all(np.isfinite(losses)):
         return
     tenth = max(1, len(losses) // 10)
     first, last = float(np.mean(losses[:tenth])), float(np.mean(losses[-tenth:]))

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import jaxpr_as_fun, jaxprs_in_params
 
+from purenet.errors import ShapeError, StructureError, describe, expect_kept
 from purenet.insight.sources import Source, source_of
 
 # How a layer's place is written into the name stack, where it goes through jit, vmap and grad.
@@ -93,6 +94,25 @@ def plainly() -> Iterator[None]:
         yield
 
 
+def array_of(leaf: Any, remedy: str) -> jax.Array:
+    """A leaf of an argument as an array; refuses what JAX does not take, or would change."""
+    if isinstance(leaf, (jax.Array, np.ndarray, np.generic)):
+        fits = any(jnp.issubdtype(leaf.dtype, kind) for kind in (np.number, np.bool_, jax.dtypes.extended))
+    else:
+        fits = isinstance(leaf, (int, float, complex)) or hasattr(leaf, "__jax_array__")
+    if not fits:
+        what = ("a spec, " if isinstance(leaf, jax.ShapeDtypeStruct) else "") + describe(leaf)
+        raise StructureError(f"expected arguments of arrays and numbers, got {what}. {remedy}")
+    expect_kept(leaf)
+    try:
+        return leaf if isinstance(leaf, jax.Array) else jnp.asarray(leaf)
+    except OverflowError:
+        most = jnp.result_type(int)
+        raise ShapeError(
+            f"expected whole numbers that {most} holds, got {leaf}. Give a smaller one, or a float."
+        ) from None
+
+
 def is_number(value: Any) -> bool:
     """Tells whether a value is floating or complex, so that it may have a gradient and may be no number."""
     return hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jnp.inexact)
@@ -133,6 +153,7 @@ class Loop(NamedTuple):
       test_consts, consts, carry, xs: how many of the operands are what, in this order.
       length: how many turns; None for a while.
       reverse: whether a scan goes from the last to the first.
+      mapped: whether a while is several of `jax.vmap`, each of which stops by itself: the test takes all consts then.
     """
 
     body: Body
@@ -143,6 +164,7 @@ class Loop(NamedTuple):
     xs: int
     length: int | None
     reverse: bool
+    mapped: bool = False
 
     def at(self, turn: int) -> int:
         """Which slice a turn takes."""
@@ -155,7 +177,8 @@ def loop_of(eqn: Any) -> Loop | None:
     if eqn.primitive.name == "while":
         first, consts = params["cond_nconsts"], params["body_nconsts"]
         body, test = body_of(params["body_jaxpr"]), body_of(params["cond_jaxpr"])
-        return Loop(body, test, first, consts, given - first - consts, 0, None, False)
+        loop = Loop(body, test, first, consts, given - first - consts, 0, None, False)
+        return _mapped(loop, eqn) if test.jaxpr.outvars[0].aval.shape else loop
     if eqn.primitive.name != "scan":
         return None
     if "ft_in" in params:  # JAX from 0.11 on
@@ -164,6 +187,29 @@ def loop_of(eqn: Any) -> Loop | None:
         consts, carry = params["num_consts"], params["num_carry"]
         xs = given - consts - carry
     return Loop(body_of(params["jaxpr"]), None, 0, consts, carry, xs, int(params["length"]), bool(params["reverse"]))
+
+
+def _mapped(loop: Loop, eqn: Any) -> Loop:
+    """Several while loops at once: a turn keeps what those carry that are done."""
+    assert loop.test is not None
+    held, first = loop.test_consts + loop.consts, loop.test_consts
+
+    def goes_on(*operands: Any) -> Any:
+        assert loop.test is not None
+        return run_body(loop.test, [*operands[:first], *operands[held:]])[0]
+
+    def turn(*operands: Any) -> list[Any]:
+        on, news = goes_on(*operands), run_body(loop.body, operands[first:])
+        return [_select(on, new, old) for new, old in zip(news, operands[held:], strict=True)]
+
+    specs = [jax.ShapeDtypeStruct(var.aval.shape, var.aval.dtype) for var in eqn.invars]
+    test = body_of(jax.make_jaxpr(lambda *operands: jnp.any(goes_on(*operands)))(*specs))
+    return Loop(body_of(jax.make_jaxpr(turn)(*specs)), test, 0, held, loop.carry, 0, None, False, mapped=True)
+
+
+def _select(on: Any, new: Any, old: Any) -> Any:
+    on = jnp.reshape(on, on.shape + (1,) * (new.ndim - on.ndim))
+    return jax.lax.select(jnp.broadcast_to(on, new.shape), new, old)
 
 
 def chosen(eqn: Any, operands: Sequence[Any]) -> tuple[int, Body] | None:
@@ -183,7 +229,8 @@ def count_turns(loop: Loop, operands: Sequence[Any]) -> int:
     """How many turns a loop makes; a `while` is run to find out, compiled."""
     if loop.length is not None:
         return loop.length
-    test_consts, consts = operands[: loop.test_consts], operands[loop.test_consts :][: loop.consts]
+    consts = operands[loop.test_consts :][: loop.consts]
+    test_consts = consts if loop.mapped else operands[: loop.test_consts]
     carry = operands[loop.test_consts + loop.consts :]
 
     def test(state: Any) -> Any:

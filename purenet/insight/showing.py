@@ -98,6 +98,16 @@ def wrapped(text: str, width: int) -> list[str]:
     return [*lines, line]
 
 
+def fitted(text: str, width: int = 120) -> str:
+    """A text with its long lines cut; what goes on stands as far in as the line's beginning, and two columns more."""
+    lines = []
+    for line in text.splitlines():
+        start = line[: len(line) - len(line.lstrip())]
+        head, *more = wrapped(line.strip(), width - len(start) - 2)
+        lines += [start + head, *(f"{start}  {part}" for part in more)]
+    return "\n".join(lines)
+
+
 def table_text(head: Sequence[str], rows: Sequence[Sequence[str]], width: int = 120) -> str:
     """A table at most `width` columns wide: the widest of its columns give way, and their cells take several lines."""
     widest = [max(width_of(row[column]) for row in [head, *rows]) for column in range(len(head))]

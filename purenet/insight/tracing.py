@@ -9,16 +9,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from purenet.contract import Tree
-from purenet.errors import ShapeError, StructureError, by, describe, expect_kept, expect_like, is_whole
+from purenet.errors import ShapeError, StructureError, by, describe, expect_like, is_whole
 from purenet.insight.alarms import Backward, BadValue, backward_of, find_backward, find_forward, find_in_rules
 from purenet.insight.interpreting import Entry, Interpreter
 from purenet.insight.marking import Traced, trace_marked
-from purenet.insight.programs import Where, as_numpy, is_number, plainly
-from purenet.insight.showing import paragraph_html, table_html, table_text, value_text
+from purenet.insight.programs import Where, array_of, as_numpy, is_number, plainly
+from purenet.insight.showing import fitted, paragraph_html, table_html, table_text, value_text
 from purenet.insight.sources import Source
 
 # Longer expressions are cut in the table; the rows have them in full.
 _LONGEST = 40
+# Results of more arrays are cut in the title; the value has them in full.
+_MOST = 8
 
 
 class TraceRow(NamedTuple):
@@ -80,7 +82,7 @@ class Trace(NamedTuple):
 
     def __str__(self) -> str:
         table = table_text(self._head, [_cells(row) for row in self.rows])
-        return "\n".join([*self._title, table, *self.notes])
+        return "\n".join([*map(fitted, self._title), table, *map(fitted, self.notes)])
 
     def __repr__(self) -> str:
         bad = "" if self.bad is None else f", first {self.bad.kind} in line {self.bad.line}"
@@ -90,13 +92,15 @@ class Trace(NamedTuple):
         marked = [
             any(not np.isfinite(as_numpy(a)).all() for a in (r.value, r.gradient) if is_number(a)) for r in self.rows
         ]
-        title, notes = "\n".join(self._title), "\n".join(self.notes)
+        title, notes = ("\n".join(map(fitted, texts)) for texts in (self._title, self.notes))
         table = table_html(self._head, [_cells(row) for row in self.rows], marked)
         return "\n".join(part for part in (paragraph_html(title), table, notes and paragraph_html(notes)) if part)
 
     @property
     def _title(self) -> list[str]:
-        result = ", ".join(value_text(leaf) for leaf in jax.tree.leaves(self.value))
+        leaves = jax.tree.leaves(self.value)
+        more = [f"… ({len(leaves)} arrays)"] if len(leaves) > _MOST else []
+        result = ", ".join([value_text(leaf) for leaf in leaves[:_MOST]] + more)
         return [f"{self.name} = {result}", *([] if self.bad is None else [str(self.bad), ""])]
 
     @property
@@ -213,13 +217,7 @@ def _expect_function(fn: Any, limit: Any) -> None:
 def _array(leaf: Any) -> Any:
     if isinstance(leaf, jax.core.Tracer):
         raise StructureError("expected arguments with values, got a tracer. Call pn.trace outside jit, vmap and grad.")
-    expect_kept(leaf)
-    if hasattr(leaf, "dtype") or isinstance(leaf, (int, float, complex)):
-        return leaf if isinstance(leaf, jax.Array) else jnp.asarray(leaf)
-    raise StructureError(
-        f"expected arguments of arrays and numbers, got {describe(leaf)}. Bind it first: "
-        "pn.trace(lambda x: fn(x, option), x)."
-    )
+    return array_of(leaf, "Bind it first: pn.trace(lambda x: fn(x, option), x).")
 
 
 def _names(fn: Callable[..., Any], args: tuple[Any, ...]) -> list[str]:
@@ -269,11 +267,17 @@ def _row(entry: Entry, interpreter: Interpreter, gradients: dict[int, Any]) -> T
 def _harmless(rows: list[TraceRow]) -> list[str]:
     """Says where a NaN came up that no result shows; one that stands in the program is meant."""
     bad = [row for row in rows if is_number(row.value) and np.isnan(as_numpy(row.value)).any()]
-    made = [row for row in bad if "nan" not in row.inputs]
+    meant, made = {"nan"}, []
+    for row in bad:
+        if meant.isdisjoint(row.inputs):
+            made.append(row)
+        else:
+            meant.add(row.name)
     if not made:
         return []
-    line = Source(made[0].file, made[0].line).place
-    return [f"NaN made by {made[0].operation}{f' in {line}' if line else ''} reaches no result and no gradient."]
+    line, operation = Source(made[0].file, made[0].line).place, made[0].operation
+    whence = f"in argument {made[0].name}" if operation == "argument" else f"made by {operation}"
+    return [f"NaN {whence}{f' in {line}' if line else ''} reaches no result and no gradient."]
 
 
 def _cells(row: TraceRow) -> tuple[str, ...]:

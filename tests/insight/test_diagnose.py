@@ -144,7 +144,10 @@ def test_the_report():
     assert text.startswith("diagnose: 1 alarm, the deepest cause first.\nwarning: initial_loss\n  The first loss is ")
     assert "that of guessing 1.61: the network is sure of wrong answers before it has learned." in text
     assert f"measured {finding.number:.4g}, threshold 6.219 (Karpathy (2019)" in text
-    assert text.endswith("remedy: Use smaller weights in the last layer, and scale the inputs.")
+    assert text.endswith(
+        "remedy: Use smaller weights in the last layer, and scale the inputs.\n"
+        "not judged: the validation data (validation=), the course of the losses (history=)."
+    )
     assert repr(diagnosis) == "Diagnosis(initial_loss)"
     assert diagnosis._repr_html_().count("<tr>") == 2
     healthy = run(case())

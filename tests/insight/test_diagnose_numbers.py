@@ -18,13 +18,13 @@ from purenet.insight.measuring_units import forward_with_units
 from purenet.insight.noise_scale import gradient_noise
 from purenet.insight.places import places_of
 from purenet.insight.sampling import draw_sample, generator_of
-from purenet.insight.sharpness import adam_of
+from purenet.insight.sharpness import CURVED, adam_of
 
 NET = pn.serial(pn.dense(4), pn.tanh, pn.dense(2))
 LOSS = pn.losses.softmax_cross_entropy
 
 
-def examples(n=48, seed=0):
+def examples(n=CURVED, seed=0):
     rng = np.random.default_rng(seed)
     xs = rng.normal(size=(n, 3)).astype(np.float32)
     return xs, (xs[:, 0] > 0).astype(np.int32)

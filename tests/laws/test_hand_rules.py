@@ -1,4 +1,4 @@
-"""The hand rule is the derivative: against autodiff of the plain function, and against central differences."""
+"""The hand rule is the derivative: against autodiff of the plain function; tests/check measures it by differences."""
 
 import functools
 
@@ -9,8 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import strategies as st
-from jax.flatten_util import ravel_pytree
-from laws.tools import LAYER_CASES, LAYER_ROWS, draw, floats, made, plain, relative_gap
+from laws.tools import LAYER_CASES, LAYER_ROWS, draw, made, plain, relative_gap
 from specs import TOLERANCE
 
 DRAWS = 40  # times five Hypothesis examples: 200 a shape
@@ -36,44 +35,17 @@ def _program(row):
 @pytest.mark.parametrize(("row", "case"), LAYER_CASES)
 @pytest.mark.parametrize("dtype", ["float64", pytest.param("float32", marks=pytest.mark.slow)])
 def test_hand_rule_is_autodiff_of_the_plain_function(row, case, dtype, x64):
+    tolerance = TOLERANCE[dtype] * (row.rounding if dtype == "float32" else 1)
+
     @settings
     @hypothesis.given(seeds)
     def check(seed):
         values, gradients = _program(row)(draw(made(row), case, dtype, seed, (DRAWS,)))
         chex.assert_shape([values, gradients], (DRAWS,))
-        assert np.max(values) <= TOLERANCE[dtype], f"values differ by {np.max(values)} (seed {seed})"
-        assert np.max(gradients) <= TOLERANCE[dtype], f"gradients differ by {np.max(gradients)} (seed {seed})"
+        assert np.max(values) <= tolerance, f"values differ by {np.max(values)} (seed {seed})"
+        assert np.max(gradients) <= tolerance, f"gradients differ by {np.max(gradients)} (seed {seed})"
 
     check()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("row", "case"), LAYER_CASES)
-def test_hand_rule_is_central_differences_away_from_kinks(row, case, x64):
-    layer, step = made(row), 1e-6
-
-    def gap(given):
-        leaves, tree = jax.tree.flatten((given.params, given.xs))
-        moving = [jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in leaves]
-        flat, unflatten = ravel_pytree([leaf for leaf, moves in zip(leaves, moving, strict=True) if moves])
-
-        def value(flat):
-            moved = iter(unflatten(flat))
-            args = [next(moved) if moves else leaf for leaf, moves in zip(leaves, moving, strict=True)]
-            ys = plain(row, layer, given.state, given.key)(*jax.tree.unflatten(tree, args))
-            return sum(jnp.sum(a * b) for a, b in zip(jax.tree.leaves(ys), jax.tree.leaves(given.dys), strict=True))
-
-        basis = step * jnp.eye(len(flat))
-        numeric = jax.vmap(lambda d: (value(flat + d) - value(flat - d)) / (2 * step))(basis)
-        by_hand = layer.vjp(given.params, given.xs, given.state, given.key)[2](given.dys)
-        return relative_gap(ravel_pytree(floats(by_hand))[0], numeric)
-
-    given = draw(layer, case, jnp.float64, 0, (10,))
-    xs = given.xs
-    for kink, _ in row.kinks:
-        xs = jnp.where(jnp.abs(xs - kink) < 1e-3, kink + 1e-3, xs)
-    gaps = jax.jit(jax.vmap(gap))(given._replace(xs=xs))
-    assert np.max(gaps) <= 1e-7, gaps
 
 
 @pytest.mark.parametrize("row", [case for case in LAYER_ROWS if case.values[0].kinks])

@@ -39,5 +39,5 @@ ROWS = (
     LayerRow("attention", lambda: pn.attention(2, causal=True, bias=False, rotary=20.0), shapes=((3, 4),)),
     LayerRow("attention", lambda: pn.attention(2, kv_heads=1, mask=True, features=3), inputs=(_masked,)),
     LayerRow("attention", lambda: pn.attention(2, cross=True, mask=True, head_features=1), inputs=(_masked_memory,)),
-    LayerRow("transformer_block", lambda: pn.transformer_block(4, 2, hidden=2), shapes=((3, 4),)),
+    LayerRow("transformer_block", lambda: pn.transformer_block(4, 2, hidden=2), shapes=((3, 4),), rounding=4),
 )

@@ -23,6 +23,7 @@ class LayerRow(NamedTuple):
       reference: `(params, xs, state, key) -> ys` in plain JAX where training differs from `vmap(apply)`.
       random: whether `forward` draws from its key.
       integers: whether it also takes integers.
+      rounding: how many times the tolerance a layer may take in float32 that does many operations on end.
     """
 
     name: str
@@ -35,6 +36,7 @@ class LayerRow(NamedTuple):
     reference: Callable[..., Any] | None = None
     random: bool = False
     integers: bool = False
+    rounding: float = 1.0
 
     @property
     def id(self) -> str:
