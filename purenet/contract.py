@@ -304,6 +304,11 @@ def _with_state(apply: Callable[..., Tree]) -> Callable[..., Tree]:
         parameters = list(inspect.signature(apply).parameters.values())
     except ValueError:  # a builtin without a signature
         return apply
+    if len(parameters) == 1 and parameters[0].kind is not parameters[0].VAR_POSITIONAL:
+        raise StructureError(
+            "layer: expected apply to take (params, x), got a function of one argument. A plain function of one "
+            "example needs no pn.layer: put it into pn.serial as it is."
+        )
     third = parameters[2] if len(parameters) > 2 else None
     takes_state = third is not None and third.kind in (third.POSITIONAL_ONLY, third.POSITIONAL_OR_KEYWORD)
     if third is not None and takes_state and (third.default is third.empty or third.name == "state"):

@@ -122,7 +122,8 @@ class LayerCheck:
             results["apply's autodiff"] = results.get("apply's autodiff", absent("apply's autodiff", why))
             if not self.net.proven and "hand rule" in results:
                 result = results["hand rule"]
-                results["hand rule"] = result._replace(note=f"{result.note}; not proven: in part JAX's own stands in")
+                words = (result.note, "without a rule of its own in every part: there JAX's stands in")
+                results["hand rule"] = result._replace(note="; ".join(word for word in words if word))
         if "second order" in wanted:
             results["second order"] = attempt(
                 "second order", lambda: second_order_law(subject, drawn, self.rounding, self.source.rng)

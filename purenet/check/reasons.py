@@ -224,7 +224,8 @@ def _independent(evidence: Evidence, wrong: Any, right: Any) -> Iterator[str]:
     for what, change in changes:
         mine, other = (evidence.run(law, **change) for law in before)
         if evidence.same(mine, before[evidence.law]) and not evidence.same(other, before[evidence.trusted or ""]):
-            yield f"It does not depend on {what}, as the gradient does: a stale residual or a stop_gradient"
+            why = "a stale residual, a stop_gradient or a missing factor"
+            yield f"It does not depend on {what}, as the gradient does: {why}"
     doubled = evidence.run(evidence.law, cotangents=tuple(2 * dy for dy in given.cotangents))
     if not evidence.same(doubled, 2 * before[evidence.law]):
         yield "It is not linear in dy: a pullback must double when dy does"

@@ -1,7 +1,7 @@
 """What a check tells: law by law what held, what did not and why, as data and as text."""
 
 import dataclasses
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -106,8 +106,10 @@ class CheckReport:
     def __str__(self) -> str:
         broken = [result for result in self.laws if result.held is False]
         held = sum(result.held is True for result in self.laws)
-        head = f"{self.subject} keeps {held} laws" + (f" and breaks {len(broken)}" if broken else "")
-        lines = [head, *(f"  {failure}" for failure in self.failures)]
+        head = f"{self.subject} keeps {held} law{'' if held == 1 else 's'}" + (
+            f" and breaks {len(broken)}" if broken else ""
+        )
+        lines = [head, *(f"  {text}" for text in _told_once(self.failures))]
         width = max((len(result.law) for result in self.laws), default=0)
         for result in self.laws:
             word = {True: "holds", False: "BROKEN", None: "-"}[result.held]
@@ -163,7 +165,7 @@ def chosen(names: Collection[str], laws: Any, skip: Any) -> tuple[str, ...]:
             )
         for name in given or ():
             if name not in names:
-                raise ShapeError(f"expected {what} to name some of {tuple(names)}, got {name!r}. Choose of these.")
+                raise ShapeError(f"expected {what} to name some of {tuple(names)}, got {name!r}. Choose among these.")
     return tuple(name for name in names if (laws is None or name in laws) and name not in (skip or ()))
 
 
@@ -178,9 +180,22 @@ def attempt(law: str, run: Law) -> LawResult:
 
 def finish(report: CheckReport) -> CheckReport:
     """Returns a report without failures, and raises one with."""
+    __tracebackhide__ = True
     if not report.held:
         raise CheckError(report)
     return report
+
+
+def _told_once(failures: Iterable[Failure]) -> Iterator[str]:
+    """What is broken; where one mistake breaks several laws in the same way, the others are only named."""
+    alike: dict[Failure, list[Failure]] = {}
+    for failure in failures:
+        alike.setdefault(failure._replace(law="", expected=str(failure.expected), got=str(failure.got)), []).append(
+            failure
+        )
+    for first, *others in alike.values():
+        laws = dict.fromkeys(other.law for other in others if other.law != first.law)
+        yield f"{first} The same in: {', '.join(laws)}." if laws else f"{first}"
 
 
 def _shown(value: Any) -> str:

@@ -112,7 +112,9 @@ def broadcast_law(layer: Layer, spec: Spec, params: Tree, state: Tree) -> LawRes
             continue
         shapes = [leaf.shape for leaf in jax.tree.leaves(wrong)], [leaf.shape for leaf in jax.tree.leaves(y)]
         taken = ", ".join(map(str, shapes[0]))
-        reason = f"An example of shape {taken} was broadcast: raise, with `check=` of pn.layer."
+        reason = (
+            f"An example of shape {taken} was broadcast: raise, with `check=` of pn.layer (or skip=('broadcast',))."
+        )
         failures.append(Failure("broadcast", path, None, "an error", f"outputs of shape {shapes[1]}", reason))
     return verdict("broadcast", failures[:2], None, f"{tried} wrong shapes")
 

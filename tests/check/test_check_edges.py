@@ -65,3 +65,14 @@ def test_complex_numbers_and_strange_places_are_refused():
 def test_a_session_without_jit_checks_the_same():
     with jax.disable_jit():
         assert check.grad(lambda x: jnp.sum(x**2), np.ones(2)).held
+
+
+def test_one_mistake_that_breaks_several_laws_is_told_once():
+    failures = [
+        check.Failure(law, "", None, "a result", "an error", "It raised E.") for law in ("values", "jit", "scan")
+    ]
+    report = check.CheckReport("it", tuple(check.LawResult(f.law, False, None, "", (f,)) for f in failures))
+    first, second, *laws = str(report).splitlines()
+    assert first == "it keeps 0 laws and breaks 3"
+    assert second == "  values: expected a result, got an error. It raised E. The same in: jit, scan."
+    assert len(laws) == 3

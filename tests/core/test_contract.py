@@ -396,3 +396,13 @@ def test_errors_of_users_layers_carry_the_path():
     with pytest.raises(TypeError) as caught:
         net.apply(((), ((),)), jnp.ones((2, 3)))
     assert "purenet: in serial[1].each[0].mine" in caught.value.__notes__
+
+
+@pytest.mark.parametrize("function", [jnp.log, lambda x: x**2])
+def test_a_plain_function_is_told_that_it_needs_no_layer(function):
+    with refuses(
+        pn.StructureError,
+        "layer: expected apply to take (params, x), got a function of one argument. A plain function of one example "
+        "needs no pn.layer: put it into pn.serial as it is.",
+    ):
+        pn.layer(function)
