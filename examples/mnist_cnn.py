@@ -4,7 +4,7 @@
 The held-out ones are only watched: they choose nothing. Ends with at least 99.2 % of them read rightly, or with an
 error.
 
-    python examples/mnist_cnn.py                   MINUTES on two cores; the figure goes to out/mnist_cnn.png
+    python examples/mnist_cnn.py                   some minutes on two cores; the figure goes to out/mnist_cnn.png
     python examples/mnist_cnn.py --data FOLDER     the folder that holds the four MNIST files
     python examples/mnist_cnn.py --epochs 1        shorter, and then the accuracy is not checked
 """

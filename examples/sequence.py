@@ -3,7 +3,7 @@
 60,000 digits to learn from, 10,000 held out; downloaded (11 MB) on first use unless they are there. The held-out ones
 are only watched: they choose nothing. Ends with at least 98 % of them read rightly, or with an error.
 
-    python examples/sequence.py                   MINUTES on two cores; the figure goes to out/sequence.png
+    python examples/sequence.py                   some minutes on two cores; the figure goes to out/sequence.png
     python examples/sequence.py --data FOLDER     the folder that holds the four MNIST files
     python examples/sequence.py --epochs 1        shorter, and then the accuracy is not checked
 """

@@ -5,7 +5,7 @@ blocks of 128 features and 4 heads, 64 characters at a time, 12 windows an updat
 rate. The loss is the mean over 200 batches of windows of the held-out text; the transformer ends at 1.88 nats a
 character or less, or with an error.
 
-    python examples/shakespeare.py                 MINUTES on two cores; the figure goes to out/shakespeare.png
+    python examples/shakespeare.py                 some minutes on two cores; the figure goes to out/shakespeare.png
     python examples/shakespeare.py --net lstm      an LSTM of 256 units in its place
     python examples/shakespeare.py --data FILE     the text; default: tinyshakespeare/input.txt in PURENET_DATA
     python examples/shakespeare.py --steps 100     shorter, and then the loss is not checked

@@ -14,6 +14,8 @@ from purenet.bench.suites import SUITES
 from purenet.bench.train_suites import RACES, make_contest, products_contest
 from purenet.bench.wide_suite import fitting_case
 
+pytestmark = pytest.mark.slow
+
 SMALL = Case((6, 5, 3), 8, 32, 2)
 REGRESSION = Case((2, 4, 1), 4, 32, 8)
 

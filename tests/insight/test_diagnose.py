@@ -15,6 +15,8 @@ import purenet as pn
 from purenet.insight.diagnosing import diagnose
 from purenet.insight.findings import CAUSES, SEVERITIES
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _quick_compilation():

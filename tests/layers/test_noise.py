@@ -12,6 +12,8 @@ from refusals import refuses
 import purenet as pn
 from purenet.errors import ShapeError, StructureError
 
+pytestmark = pytest.mark.slow
+
 KEY = jax.random.key(20150427)
 DROPPING = ["channel_dropout", "drop_path", "gaussian_dropout", "alpha_dropout"]
 

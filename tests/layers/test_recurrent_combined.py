@@ -10,6 +10,8 @@ from refusals import refuses
 import purenet as pn
 from purenet.errors import ShapeError, StructureError
 
+pytestmark = pytest.mark.slow
+
 T, N, B = 5, 3, 4
 LENGTHS = jnp.array([1, 5, 3, 2], jnp.int32)
 

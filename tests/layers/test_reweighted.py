@@ -11,6 +11,8 @@ from refusals import refuses
 import purenet as pn
 from purenet.errors import ShapeError, StructureError
 
+pytestmark = pytest.mark.slow
+
 KEY = jax.random.key(3)
 DEEP = pn.serial(pn.dense(3), pn.tanh, pn.residual(pn.dense(3, bias=False)))
 
