@@ -44,6 +44,7 @@ def test_keys_decide_everything_random(row, x64):
     chex.assert_trees_all_equal(once[0], other[0])  # inference draws nothing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", LAYER_ROWS)
 def test_vmap_over_networks_is_a_loop(row, x64):
     layer = made(row)
@@ -54,6 +55,7 @@ def test_vmap_over_networks_is_a_loop(row, x64):
         chex.assert_trees_all_close(pick(together, index), alone, rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", LAYER_ROWS)
 def test_scan_is_a_loop_and_pullbacks_leave_it(row, x64):
     layer = made(row)
