@@ -28,10 +28,14 @@ def spec_of(case):
     return jax.tree.map(leaf, case(np.random.default_rng(0), ()))
 
 
+# The last row of a name has the most options; tests/laws runs all of them.
+ROWS = {row.name: row for row in LAYERS}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("index", [pytest.param(i, id=f"{i}-{row.id}") for i, row in enumerate(LAYERS)])
-def test_no_rule_of_a_layer_is_blamed_in_20_draws(index):
-    row = LAYERS[index]
+@pytest.mark.parametrize("name", ROWS)
+def test_no_rule_of_a_layer_is_blamed_in_20_draws(name):
+    row = ROWS[name]
     case = row.cases[-1]
     report = check.layer(row.make(), spec_of(case), inputs=one_of(case), laws=("hand rule",), draws=20)
     assert report["hand rule"].gap < 1e-7

@@ -70,7 +70,7 @@ def test_the_not_learning_example(example, tmp_path, capsys):
     facts = run(example("not_learning"), tmp_path, "--epochs", "3")
     assert facts["named"][:2] == ["probabilities_as_logits", "inputs_unscaled"]
     assert set(facts["named"][2:]) == {"rate_too_high"}
-    assert max(facts["accuracies"][:-1]) < 0.3 < 0.8 < facts["accuracies"][-1]
+    assert max(facts["accuracies"][:-1]) < 0.3 < 0.5 < facts["accuracies"][-1]
     assert capsys.readouterr().out.endswith("accuracy of 95% not checked: it takes 15 epochs\n")
 
 
