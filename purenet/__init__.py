@@ -15,17 +15,19 @@ Sequences: `embedding`, `unembed`, `sinusoidal_positions`, `learned_positions`, 
 Recurrences: `rnn`, `lstm`, `gru`; `bidirectional` and `stacked` combine them.
 `layer` makes your own, `spec` describes one example, `Layer` is the contract.
 Gradients: `value_and_grad` by JAX, `backprop` by the hand-derived rules, `per_example_grad`.
-Training: `train_state`, `train_step`, `train` (pure), `fit` and `evaluate` (on the host), `steps_per_epoch`.
+Training: `train_state`, `train_step`, `train` (pure), `fit` and `evaluate` (on the host), `steps_per_epoch`; any optax
+optimizer, and what optax lacks in `optim`. `reduce_on_plateau` is a callback of `fit`.
+Descent on any function: `descend`.
 What a function costs: `flops` counts floating-point operations without running it, as `Flops`.
 What a network is made of: `summary` as a table, `graphviz` and `plot.network` as a drawing.
 Weights to and from PyTorch and Flax: `convert`.
 Trust: `check` proves gradients, yours too; `trace` follows any function number by number and finds the first NaN,
 `explain` a network by its formulas; `diagnose` and `watch` say why a network does not learn.
-Families: `losses`, `metrics`, `data`, `convert`, `check`, `plot`. Random orders without sorting: `shuffle`,
+Families: `losses`, `metrics`, `optim`, `data`, `convert`, `check`, `plot`. Random orders without sorting: `shuffle`,
 `shuffle_numpy`.
 """
 
-from purenet import check, convert, data, losses, metrics, plot
+from purenet import check, convert, data, losses, metrics, optim, plot
 from purenet.compose.beside import branch, parallel
 from purenet.compose.chain import serial
 from purenet.compose.fan import residual
@@ -40,6 +42,7 @@ from purenet.compose.separable import separable_conv
 from purenet.compose.spectral import spectral_norm
 from purenet.compose.transformers import transformer_block
 from purenet.contract import Layer, layer, spec
+from purenet.descending import Descent, descend
 from purenet.drawing import graphviz
 from purenet.driving import DivergedError, EpochEnd, FitResult
 from purenet.errors import ShapeError, StructureError
@@ -78,7 +81,9 @@ from purenet.layers.shape import flatten, reshape
 from purenet.layers.smooth import log_sigmoid, sigmoid, soft_sign, softplus, tanh
 from purenet.layers.upsampling import upsample
 from purenet.nodes import Node, node
+from purenet.plateau import reduce_on_plateau
 from purenet.shuffling import shuffle, shuffle_numpy
+from purenet.snapshots import Snapshot
 from purenet.summaries import Summary, SummaryRow, summary
 from purenet.training import steps_per_epoch, train, train_state, train_step
 from purenet.updates import TrainState
@@ -87,6 +92,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BadValue",
+    "Descent",
     "Diagnosis",
     "DivergedError",
     "EpochEnd",
@@ -98,6 +104,7 @@ __all__ = [
     "Layer",
     "Node",
     "ShapeError",
+    "Snapshot",
     "StructureError",
     "Summary",
     "SummaryRow",
@@ -123,6 +130,7 @@ __all__ = [
     "data",
     "dense",
     "depthwise_conv",
+    "descend",
     "diagnose",
     "drop_path",
     "dropout",
@@ -161,9 +169,11 @@ __all__ = [
     "mish",
     "multiply",
     "node",
+    "optim",
     "parallel",
     "per_example_grad",
     "plot",
+    "reduce_on_plateau",
     "relu",
     "relu6",
     "remat",

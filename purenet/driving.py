@@ -9,11 +9,13 @@ import jax
 import numpy as np
 
 from purenet.chunks import Chunks
-from purenet.contract import Tree
-from purenet.errors import StructureError, describe
+from purenet.contract import Tree, spec_of
+from purenet.errors import StructureError, describe, expect_like
 from purenet.gradients import Batch
 from purenet.metrics import Metric
+from purenet.optimizers import rate_row, rates_in_force, troubles_of
 from purenet.pacing import Bar, Pace
+from purenet.snapshots import Album, Snapshot
 from purenet.stopping import Best, Stopper
 from purenet.updates import Plan, TrainState, finish
 
@@ -45,7 +47,7 @@ class EpochEnd:
         return self.log.history()
 
 
-Callback = Callable[[EpochEnd], bool | None]
+Callback = Callable[[EpochEnd], bool | TrainState | None]
 
 
 class FitResult(NamedTuple):
@@ -55,10 +57,12 @@ class FitResult(NamedTuple):
       params: the parameters; with `patience`, those of the best epoch.
       state: the network's state that belongs to them.
       history: NumPy arrays by name. "loss", the metrics, "val_loss" and "val_…" have one entry per finished
-        epoch; "step_loss" one per update.
+        epoch, and so has "learning_rate", that of the epoch's last update, if the optimizer tells it
+        (`optax.inject_hyperparams`); "step_loss" has one per update.
       train_state: the run where it ended; `fit(…, state=result.train_state)` goes on from there.
       stopped: why it ended: "epochs", "patience", "callback" or "interrupt".
       best_epoch: the epoch, from 1, that `params` are from; with `patience` the best, else the last.
+      snapshots: with `snapshots=k`, the params at the start, after every k epochs and at the end, as `Snapshot`s.
     """
 
     params: Tree
@@ -67,6 +71,7 @@ class FitResult(NamedTuple):
     train_state: TrainState
     stopped: str
     best_epoch: int
+    snapshots: tuple[Snapshot, ...] = ()
 
     def __repr__(self) -> str:
         last = {name: float(values[-1]) for name, values in self.history.items() if values.ndim == 1 and len(values)}
@@ -104,6 +109,7 @@ class Run(NamedTuple):
     validate: Callable[[TrainState], dict[str, Any]]
     callbacks: tuple[Callback, ...]
     stopper: Stopper | None
+    album: Album
 
 
 class _Log:
@@ -134,22 +140,26 @@ def drive(run: Run, state: TrainState, epochs: int, bar: Bar) -> FitResult:
     empty_stats = run.chunks.empty_stats(state, run.data)
     best: Best | None = None
     stopped = "epochs"
+    run.album.add(0, state)
     try:
         for epoch in range(1, epochs + 1):
             pieces, stats = [], empty_stats
             for numbers, new, stats in _epoch(run, state, empty_stats, pace):  # noqa: B007 - the last stats count
                 if not numbers.finite:
-                    result = _result(log, state, best, stopped)
-                    raise _diverged(state, numbers.losses, epoch, result, run.callbacks)
+                    result = _result(run, log, state, best, stopped)
+                    raise _diverged(state, new, numbers.losses, epoch, result, run.callbacks)
                 state = new
                 log.losses.append(numbers.losses)
                 pieces.append(numbers)
                 bar.advance(epoch, len(numbers.losses), float(numbers.losses[-1]))
-            log.rows.append({**_row(run, pieces, stats), **run.validate(state)})
+            rates = {name: np.asarray(rate) for name, rate in rate_row(state.opt_state).items()}
+            log.rows.append({**_row(run, pieces, stats), **run.validate(state), **rates})
             bar.close_epoch(log.rows[-1])
+            run.album.add(epoch, state)
             if run.stopper is not None:
                 best = run.stopper.note(best, epoch, log.rows[-1], state)
-            if _stop(run.callbacks, epoch, state, log):
+            state, wants_stop = _consult(run.callbacks, epoch, state, log)
+            if wants_stop:
                 stopped = "callback"
                 break
             if run.stopper is not None and best is not None and epoch - best.epoch >= run.stopper.patience:
@@ -157,7 +167,7 @@ def drive(run: Run, state: TrainState, epochs: int, bar: Bar) -> FitResult:
                 break
     except KeyboardInterrupt:
         stopped = "interrupt"
-    return _result(log, state, best, stopped)
+    return _result(run, log, state, best, stopped)
 
 
 def _epoch(
@@ -187,36 +197,56 @@ def _row(run: Run, pieces: list[_Numbers], stats: dict[str, Tree]) -> dict[str, 
     return {"loss": np.sum(losses * weights) / np.sum(weights), **named}
 
 
-def _stop(callbacks: tuple[Callback, ...], epoch: int, state: TrainState, log: _Log) -> bool:
-    """Calls every callback, and tells whether one wants to stop."""
-    if not callbacks:
-        return False
-    copy = jax.tree.map(lambda leaf: leaf, state)  # new dicts and tuples of the same arrays
-    end = EpochEnd(epoch, copy, dict(log.rows[-1]), log)
-    return any([_called(callback, end) for callback in callbacks])  # noqa: C419 - all of them are called
+def _consult(callbacks: tuple[Callback, ...], epoch: int, state: TrainState, log: _Log) -> tuple[TrainState, bool]:
+    """Calls every callback; gives the state to go on with, and tells whether one wants to stop."""
+    wants_stop = False
+    for callback in callbacks:
+        copy = jax.tree.map(lambda leaf: leaf, state)  # new dicts and tuples of the same arrays
+        answer = callback(EpochEnd(epoch, copy, dict(log.rows[-1]), log))
+        if isinstance(answer, TrainState):
+            state = _replaced(state, answer)
+        elif answer is None or isinstance(answer, (bool, np.bool_)):
+            wants_stop |= bool(answer)
+        else:
+            raise StructureError(
+                "expected a callback to return True to stop, a TrainState to go on with, or False or None, got "
+                f"{describe(answer)}. Give it no other return value."
+            )
+    return state, wants_stop
 
 
-def _called(callback: Callback, end: EpochEnd) -> bool:
-    answer = callback(end)
-    if answer is not None and not isinstance(answer, (bool, np.bool_)):
-        raise StructureError(
-            f"expected a callback to return True to stop, or False or None to go on, got {describe(answer)}. "
-            "Give it no other return value."
-        )
-    return bool(answer)
+def _replaced(state: TrainState, new: TrainState) -> TrainState:
+    """Takes a callback's state, placed and typed as the run's own so that nothing compiles anew."""
+    remedy = "Return end.state._replace(…) with leaves of the same shapes and dtypes."
+    expect_like("a callback to return a state like end.state", new, spec_of(state), remedy)
+    placed: TrainState = jax.tree.map(
+        lambda old, leaf: (
+            jax.device_put(jax.lax.convert_element_type(leaf, old.dtype), old.sharding)
+            if not jax.numpy.issubdtype(old.dtype, jax.dtypes.prng_key)
+            else leaf
+        ),
+        state,
+        new,
+    )
+    return placed
 
 
-def _result(log: _Log, state: TrainState, best: Best | None, stopped: str) -> FitResult:
+def _result(run: Run, log: _Log, state: TrainState, best: Best | None, stopped: str) -> FitResult:
     epoch, chosen = (len(log.rows), state) if best is None else (best.epoch, best.state)
-    return FitResult(chosen.params, chosen.state, log.history(), state, stopped, epoch)
+    return FitResult(chosen.params, chosen.state, log.history(), state, stopped, epoch, run.album.pages())
 
 
 def _diverged(
-    state: TrainState, losses: np.ndarray, epoch: int, result: FitResult, callbacks: tuple[Callback, ...]
+    state: TrainState,
+    new: TrainState,
+    losses: np.ndarray,
+    epoch: int,
+    result: FitResult,
+    callbacks: tuple[Callback, ...],
 ) -> DivergedError:
-    """Says when it happened, at which learning rate, and what to try."""
+    """Says when it happened, at which learning rate, and what to try; `new` is the state that is not finite."""
     step = int(state.step) + len(losses)
-    rates = _learning_rates(state.opt_state)
+    rates = rates_in_force(state.opt_state)
     rate = f"learning rate {rates[0]:g}" if rates else "learning rate unknown: optax.inject_hyperparams would show it"
     if not np.isfinite(losses[-1]):
         what, hint = f"loss became {losses[-1]:g}", ""
@@ -232,8 +262,11 @@ def _diverged(
     if step == 1 and not np.isfinite(losses[-1]):
         hint, advice = (
             "No update had been made, so the learning rate is not the cause. ",
-            ("Look at the initialisation, the inputs and the loss; pn.trace names the line that makes the first one."),
+            "Look at the initialisation, the inputs and the loss; pn.trace names the line that makes the first one.",
         )
+    troubles = troubles_of(new.opt_state)
+    if troubles:
+        hint, advice = "", " ".join(troubles)
     return DivergedError(
         f"fit: the {what} at step {step}, epoch {epoch} ({rate}). {hint}{advice} "
         "error.result holds the last finite parameters." + "".join(_reports(callbacks, result)),
@@ -251,10 +284,3 @@ def _reports(callbacks: tuple[Callback, ...], result: FitResult) -> Iterator[str
             yield f"\n{report(result)}"
         except Exception as error:
             yield f"\nThe report of {callback!r} failed: {type(error).__name__}: {error}"
-
-
-def _learning_rates(opt_state: Tree) -> list[float]:
-    """Finds the rates that `optax.inject_hyperparams` keeps in the state."""
-    nodes = jax.tree.leaves(opt_state, is_leaf=lambda node: hasattr(node, "hyperparams"))
-    injected = [node.hyperparams for node in nodes if hasattr(node, "hyperparams")]
-    return [float(found["learning_rate"]) for found in injected if "learning_rate" in found]

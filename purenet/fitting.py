@@ -14,10 +14,12 @@ from purenet.evaluation import check_values, make_evaluation, plan_pass, summari
 from purenet.gradients import Batch, as_batch
 from purenet.losses.base import Loss, as_loss
 from purenet.metrics import Metric
+from purenet.optimizers import as_optimizer
 from purenet.pacing import Bar
+from purenet.snapshots import Album
 from purenet.stopping import make_stopper
 from purenet.training import train_state
-from purenet.updates import Plan, TrainState, as_measures, as_optimizer, expect_count, expect_state, plan_epochs
+from purenet.updates import Plan, TrainState, as_measures, expect_count, expect_state, plan_epochs
 
 
 def fit(
@@ -36,6 +38,7 @@ def fit(
     patience: int | None = None,
     monitor: str | None = None,
     state: TrainState | None = None,
+    snapshots: int | None = None,
     progress: bool | None = None,
 ) -> FitResult:
     """Trains a network, with the checks, the progress bar and the stopping that a person wants.
@@ -54,15 +57,17 @@ def fit(
       validation: data of the same kind, measured after every epoch.
       metrics: by name, `pn.metrics`; in training those of the predictions that the losses were computed from.
       gradient: "autodiff" for `jax.grad`, "backprop" for the chain of hand rules.
-      callbacks: functions of an `EpochEnd`, called in order after every epoch; one that returns True stops. To print
-        beside the bar use `tqdm.tqdm.write`. One with a method `diverged(result) -> str` is asked when the run
-        diverges, and the error ends with its text.
+      callbacks: functions of an `EpochEnd`, called in order after every epoch; one that returns True stops, one that
+        returns a `TrainState` has the run go on with it. To print beside the bar use `tqdm.tqdm.write`. One with a
+        method `diverged(result) -> str` is asked when the run diverges, and the error ends with its text.
       patience: stop after so many epochs without a better `monitor`, and return the best epoch's params.
       monitor: the name in the history that `patience` watches, "val_loss" unless told; lower is better for losses,
         and for metrics what they say.
       state: a run to go on with, such as `result.train_state`, or one that begins with given parameters,
         `train_state(…, params=…)`; an epoch that was interrupted is finished
         first, which takes the same data and batch_size, and its row of the history covers the rest of it.
+      snapshots: keep the params of every so many epochs, and those at the start and the end, in `result.snapshots`,
+        for pictures of how the network learned; None keeps none.
       progress: whether to draw a progress bar; None draws one on a terminal.
 
     Returns:
@@ -86,6 +91,8 @@ def fit(
         measures = as_measures(metrics)
         as_optimizer(optimizer)
         expect_count("epochs", epochs)
+        if snapshots is not None:
+            expect_count("snapshots", snapshots)
         batch = as_batch(check_data(data, "data"))
         plan = plan_epochs(batch.size, batch_size)
         stopper = make_stopper(patience, monitor, validation is not None, measures)
@@ -101,7 +108,7 @@ def fit(
         chunks = make_chunks(net, loss, optimizer, gradient, tuple(measures.items()), plan)
         validate = _validation(net, loss, measures, validation, state, batch_size)
         batch, state = _on_one_device(batch, state)
-        run = Run(chunks, plan, batch, measures, validate, tuple(callbacks), stopper)
+        run = Run(chunks, plan, batch, measures, validate, tuple(callbacks), stopper, Album(snapshots))
         with Bar(epochs, plan.steps, progress) as bar:
             return drive(run, state, epochs, bar)
 

@@ -4,6 +4,8 @@ import zlib
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from purenet.errors import expect_key
 
@@ -33,3 +35,20 @@ def stream(key: Any, name: str, *counts: Any) -> jax.Array:
     for count in counts:
         folded = jax.random.fold_in(folded, count)
     return folded
+
+
+def generator_of(key: Any) -> np.random.Generator:
+    """Makes a generator of NumPy's that follows from a key: its draws need no program to be compiled.
+
+    Args:
+      key: a JAX random key.
+
+    Returns:
+      The generator.
+
+    Raises:
+      StructureError: if `key` is not a JAX random key.
+    """
+    expect_key(key)
+    words = jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key
+    return np.random.default_rng(np.asarray(words).ravel())

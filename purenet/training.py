@@ -11,6 +11,7 @@ from purenet.errors import by, expect_like
 from purenet.gradients import Batch, as_batch
 from purenet.metrics import Metric
 from purenet.metrics.base import summing
+from purenet.optimizers import as_optimizer, rate_row
 from purenet.streams import stream
 from purenet.updates import (
     Plan,
@@ -18,7 +19,6 @@ from purenet.updates import (
     TrainState,
     Update,
     as_measures,
-    as_optimizer,
     expect_count,
     expect_state,
     finish,
@@ -115,7 +115,7 @@ def train_step(
     Args:
       net: a layer.
       loss: one of `pn.losses`, or a function of one prediction and target.
-      optimizer: an optax optimizer; `value`, `grad` and `value_fn` reach those that ask for them.
+      optimizer: an optax optimizer, or one of `pn.optim`; what they ask for beside the gradient reaches them.
       gradient: "autodiff" for `jax.grad`, "backprop" for the chain of hand rules.
       metrics: by name, `pn.metrics` of the predictions that the loss was computed from.
 
@@ -171,7 +171,7 @@ def train(
     Args:
       net: a layer.
       loss: one of `pn.losses`, or a function of one prediction and target.
-      optimizer: an optax optimizer; `value`, `grad` and `value_fn` reach those that ask for them.
+      optimizer: an optax optimizer, or one of `pn.optim`; what they ask for beside the gradient reaches them.
       batch_size: examples per update, from 1 to their number; None takes all.
       epochs: passes over the data, 1 or more.
       gradient: "autodiff" for `jax.grad`, "backprop" for the chain of hand rules.
@@ -181,7 +181,8 @@ def train(
       A pure function `(TrainState, data) -> (TrainState, history)`; `data` is `(xs, ys)` or `(xs, ys, weights)`
       with the examples along the first axis. An epoch's order follows from `state.key` and the step at which it
       begins. `history["loss"]` has shape (epochs,), the mean over each epoch's examples;
-      `history["step_loss"]` has shape (epochs, steps); each metric begins with the axis (epochs,).
+      `history["step_loss"]` has shape (epochs, steps); each metric begins with the axis (epochs,). With
+      `optax.inject_hyperparams`, `history["learning_rate"]` is that of each epoch's last update.
 
     Raises:
       StructureError: if an argument is not what it should be.
@@ -210,15 +211,18 @@ def train(
             expect_state(state)
             examples = as_batch(data)
             plan = plan_epochs(examples.size, batch_size)
-            state, results = jax.lax.scan(
-                lambda state, _: _epoch(update, measures, plan, state, examples), state, length=epochs
-            )
+
+            def epoch(state: TrainState, _: None) -> tuple[TrainState, tuple[Result, History]]:
+                state, result = _epoch(update, measures, plan, state, examples)
+                return state, (result, rate_row(state.opt_state))
+
+            state, (results, rates) = jax.lax.scan(epoch, state, length=epochs)
         weights = results.weight
         if weights is None:
             weights = jnp.asarray(plan.weights(0, plan.steps)[None], summing(results.loss.dtype))
         means = jnp.sum(results.loss.astype(weights.dtype) * weights, axis=1) / jnp.sum(weights, axis=-1)
         metrics_by_epoch = jax.vmap(lambda stats: finish(measures, stats))(results.stats) if measures else {}
-        return state, {"loss": means, "step_loss": results.loss, **metrics_by_epoch}
+        return state, {"loss": means, "step_loss": results.loss, **metrics_by_epoch, **rates}
 
     return run
 

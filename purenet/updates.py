@@ -1,6 +1,5 @@
 """What every kind of training shares: the state of a run, the update, and the plan of an epoch."""
 
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -11,12 +10,14 @@ import optax
 
 from purenet.contract import Tree, as_layer
 from purenet.errors import ShapeError, StructureError, describe, expect_like, is_whole
-from purenet.gradients import Batch, Evaluation, differentiate, objective
+from purenet.gradients import Batch, Evaluation, differentiate, mean_loss, objective
 from purenet.losses.base import as_loss
 from purenet.metrics import Metric, as_metric
 from purenet.metrics.base import summing
+from purenet.optimizers import as_optimizer, extras
 from purenet.shuffling import shuffle
 from purenet.streams import stream
+from purenet.tapping import Tap, tap_dense
 
 
 class TrainState(NamedTuple):
@@ -97,7 +98,6 @@ def make_update(net: Any, loss: Any, optimizer: Any, gradient: str, measures: Ma
     """Makes the update: the gradient of a mini-batch's mean loss, then the optimizer."""
     net, loss, optimizer = as_layer(net), as_loss(loss), as_optimizer(optimizer)
     run = differentiate(net, loss, gradient)
-    names = taken(optimizer.update)
 
     def update(state: TrainState, batch: Batch) -> tuple[TrainState, Result]:
         _expect_opt_state(state, optimizer)
@@ -107,12 +107,31 @@ def make_update(net: Any, loss: Any, optimizer: Any, gradient: str, measures: Ma
         def value_fn(params: Tree) -> jax.Array:
             return objective(net, loss, params, state.state, batch, key).value
 
-        def grad_fn(params: Tree, *_: Any) -> Tree:
+        def grad_fn(params: Tree) -> Tree:
             return run(params, state.state, batch, key)[1]
 
-        given = {"value": evaluation.value, "grad": grads, "value_fn": value_fn, "obj_fn": value_fn, "grad_fn": grad_fn}
-        extra = {name: given[name] for name in names}
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params, **extra)
+        def predict_fn(params: Tree) -> Tree:
+            return net.forward(params, batch.xs, state.state, key)[0]
+
+        def loss_fn(predictions: Tree) -> jax.Array:
+            return mean_loss(jax.vmap(loss.value)(predictions, batch.ys), batch.weights)
+
+        def taps_fn() -> list[Tap]:
+            return tap_dense(net, loss, state.params, state.state, batch, (key, stream(key, "curvature")))
+
+        given = extras(
+            optimizer,
+            state.opt_state,
+            value=evaluation.value,
+            grads=grads,
+            value_fn=value_fn,
+            grad_fn=grad_fn,
+            predict_fn=predict_fn,
+            loss_fn=loss_fn,
+            taps_fn=taps_fn,
+            key=stream(state.key, "optimizer", state.step),
+        )
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params, **given)
         params = optax.apply_updates(state.params, updates)
         step = state.step + 1
         new = TrainState(params, evaluation.state, opt_state, step, step, state.key)
@@ -201,31 +220,12 @@ def as_measures(metrics: Mapping[str, Any] | None) -> dict[str, Metric]:
             'Such as {"accuracy": pn.metrics.accuracy}.'
         )
     for name in metrics:
-        if not isinstance(name, str) or name in ("loss", "step_loss") or name.startswith("val_"):
+        if not isinstance(name, str) or name in ("loss", "step_loss", "learning_rate") or name.startswith("val_"):
             raise ShapeError(
-                f"expected names of metrics other than 'loss', 'step_loss' and 'val_…', got {name!r}. Rename it."
+                "expected names of metrics other than 'loss', 'step_loss', 'learning_rate' and 'val_…', "
+                f"got {name!r}. Rename it."
             )
     return {name: as_metric(metric) for name, metric in metrics.items()}
-
-
-def as_optimizer(optimizer: Any) -> optax.GradientTransformationExtraArgs:
-    """Takes an optax optimizer, or an object with `init` and `update` such as `optax.MultiSteps`."""
-    if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
-        raise StructureError(
-            f"expected an optax optimizer, got {describe(optimizer)}. Call the factory, such as optax.adam(1e-3)."
-        )
-    if not isinstance(optimizer, optax.GradientTransformation):
-        return optax.GradientTransformationExtraArgs(optimizer.init, optimizer.update)
-    return optax.with_extra_args_support(optimizer)
-
-
-def taken(update: Callable[..., Any]) -> list[str]:
-    """Names what training can tell an optimizer and this one takes: the loss, its gradient, and both as functions."""
-    parameters = inspect.signature(update).parameters.values()
-    names = {parameter.name for parameter in parameters}
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-        names |= {"value", "grad", "value_fn"}  # line searches refuse the others
-    return [name for name in ("value", "grad", "value_fn", "obj_fn", "grad_fn") if name in names]
 
 
 def expect_count(what: str, value: Any) -> None:

@@ -17,12 +17,14 @@ RUNGS = (
     ("purenet.contract", "purenet.streams", "purenet.shuffling", "purenet.data", "purenet.flop_rules"),
     ("purenet.flop_counting",),
     ("purenet.layers", "purenet.losses"),
-    ("purenet.metrics", "purenet.compose"),
-    ("purenet.gradients",),
+    ("purenet.metrics", "purenet.compose", "purenet.optim"),
+    ("purenet.gradients", "purenet.optimizers"),
+    ("purenet.tapping",),
     ("purenet.updates",),
     ("purenet.training", "purenet.evaluation", "purenet.chunks", "purenet.stopping", "purenet.pacing"),
+    ("purenet.snapshots", "purenet.descending"),
     ("purenet.driving",),
-    ("purenet.fitting",),
+    ("purenet.fitting", "purenet.plateau"),
     ("purenet.calls", "purenet.flow"),
     ("purenet.summaries", "purenet.drawing", "purenet.plot", "purenet.convert", "purenet.check", "purenet.insight"),
     ("purenet",),
@@ -70,6 +72,7 @@ def test_data_stands_apart():
 
 
 def test_no_module_shares_its_name_with_a_public_function():
-    doors = [purenet, purenet.losses, purenet.metrics, purenet.data, purenet.plot, purenet.convert, purenet.check]
+    families = ("losses", "metrics", "data", "plot", "convert", "check", "optim")
+    doors = [purenet, *(getattr(purenet, family) for family in families)]
     public = {name for door in doors for name, value in vars(door).items() if not isinstance(value, types.ModuleType)}
     assert {path.stem for path in MODULES} & public == set()

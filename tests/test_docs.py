@@ -21,6 +21,7 @@ DOORS = {
     "pn.plot": pn.plot,
     "pn.convert": pn.convert,
     "pn.check": pn.check,
+    "pn.optim": pn.optim,
 }
 PUBLIC = {
     f"{door}.{name}": value

@@ -40,7 +40,7 @@ def contests(settings: Settings) -> Iterator[Contest]:
             Contender("pn.diagnose", _diagnosis(problem), None, at_most=1.0),
             Contender("pn.diagnose, sharpness=False", _diagnosis(problem, sharpness=False), None, at_most=1.0),
         ),
-        dtype=_DIGITS.dtype,
+        dtype=problem.case.dtype,
         note="diagnose looks at 256 examples, and at labels of all",
     )
     yield Contest(

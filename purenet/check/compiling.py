@@ -1,9 +1,17 @@
-"""Programs that run once: compiling them is nearly all that they cost, so XLA optimises them little."""
+"""How the laws compute: in float64, and in programs that run once, which XLA optimises little."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import jax
+
+
+@contextmanager
+def exactly() -> Iterator[None]:
+    """Float64 and full products, compiled, and a NaN is a finding, whatever the user has set."""
+    with jax.enable_x64(True), jax.default_matmul_precision("highest"), jax.disable_jit(False), jax.debug_nans(False):
+        yield
 
 
 def quick(function: Callable[..., Any], small: bool = True) -> Callable[..., Any]:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from purenet.check import leaves, points
-from purenet.check.comparing import compare
+from purenet.check.comparing import compare, not_numbers
 from purenet.check.compiling import quick
 from purenet.check.gradient_laws import Verdict, judge
 from purenet.check.reports import CheckReport, Failure, LawResult, absent, attempt, verdict
@@ -22,7 +22,6 @@ from purenet.errors import StructureError, describe
 GRADIENTS = ("hand rule", "forward's autodiff", "apply's autodiff", "kinks")
 TRANSFORMS = ("jit", "vmap", "scan", "key", "retrace", "permutation")
 LAWS = ("values", *GRADIENTS, "second order", *TRANSFORMS, "tree", "dtype", "broadcast", "extremes")
-EXTREME = 1e4
 # Beyond so many numbers a layer is looked at in fewer places.
 _SMALL, _LARGE = 1000, 100_000
 
@@ -153,7 +152,8 @@ class LayerCheck:
             return absent("extremes", "the inputs are whole numbers")
         rng = self.source.rng
         wild = jax.tree.map(
-            lambda a: rng.choice([-EXTREME, EXTREME], a.shape) if leaves.is_float(a) else a, self.given[0].xs
+            lambda a: rng.choice([-points.EXTREME, points.EXTREME], a.shape) if leaves.is_float(a) else a,
+            self.given[0].xs,
         )
         spec = leaves.widened(self.source.spec, np.float32)
         made = leaves.cast(self.net.init(jax.random.key(1), spec)[0], np.float32)
@@ -174,14 +174,11 @@ class LayerCheck:
 
 
 def _finite_law(out: dict[str, Tree]) -> LawResult:
-    failures, overflows = [], []
-    for path, leaf in leaves.entries(**out):
-        if leaves.is_float(leaf) and np.isnan(leaf).any():
-            index = tuple(int(i) for i in np.argwhere(np.isnan(leaf))[0])
-            reason = "Inputs of ±10⁴ overflow: subtract the largest before exp, or bound what is divided."
-            failures.append(Failure("extremes", path, index, "a number", float("nan"), reason))
-        elif leaves.is_float(leaf) and np.isinf(leaf).any():
-            overflows.append(path)
+    reason = "Inputs of ±10⁴ overflow: subtract the largest before exp, or bound what is divided."
+    failures = not_numbers("extremes", out, reason)
+    wrong = {failure.leaf for failure in failures}
+    floats = [(path, leaf) for path, leaf in leaves.entries(**out) if leaves.is_float(leaf) and path not in wrong]
+    overflows = [path for path, leaf in floats if np.isinf(leaf).any()]
     note = "inputs of ±10⁴ in float32" + (f"; infinite: {', '.join(overflows)}" if overflows else "")
     return verdict("extremes", failures, None, note)
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from purenet.check import leaves, points
-from purenet.check.comparing import compare
+from purenet.check.comparing import compare, compare_each, not_numbers, traced_again
 from purenet.check.compiling import quick
 from purenet.check.gradient_laws import Verdict, judge
 from purenet.check.reports import CheckReport, Failure, LawResult, absent, attempt, verdict
@@ -19,10 +19,10 @@ from purenet.check.transform_laws import CLOSE, run_laws
 from purenet.contract import Tree, spec_of
 from purenet.errors import StructureError, describe
 from purenet.losses.base import Loss
+from purenet.streams import generator_of
 
 GRADIENTS = ("hand rule", "autodiff", "kinks")
 LAWS = (*GRADIENTS, "second order", "jit", "vmap", "scan", "retrace", "dtype", "broadcast", "labels", "nan", "extremes")
-_EXTREME = 1e4
 
 Pair = tuple[Tree, Tree]
 
@@ -45,7 +45,7 @@ class Pairs(NamedTuple):
 
 def make_pairs(specs: Any, inputs: Callable[[Any], Pair] | None, key: Any, draws: int) -> Pairs:
     """Draws pairs, by the user's function or by specs."""
-    rng = np.random.default_rng(points.seed_of(key))
+    rng = generator_of(key)
     if inputs is not None:
         drawn = [inputs(one) for one in jax.random.split(key, draws)]
         for pair in drawn:
@@ -152,21 +152,15 @@ class LossCheck:
     def loop(self, law: str, run: Callable[[Pair], Any], reason: str) -> LawResult:
         """A transformation over examples against each alone."""
         together = quick(run)(leaves.stacked(self.many[:2]))
-        failures: list[Failure] = []
-        worst = 0.0
-        for index in range(2):
-            alone = self.jitted(self.many[index])
-            found, gap = compare(law, alone, leaves.pick(together, index), CLOSE, reason)
-            failures, worst = failures or found, max(worst, gap)
-        return verdict(law, failures, worst, "two examples against each alone")
+        alone = map(self.jitted, self.many[:2])
+        return compare_each(law, alone, together, CLOSE, reason, "two examples against each alone")
 
     def retrace(self) -> LawResult:
         """Other values are the same program."""
         for pair in self.many:
             self.jitted(pair)
         text = "Other values made JAX trace it again."
-        failures = [Failure("retrace", "", None, "1 trace", f"{self.traces} traces", text)] if self.traces > 1 else []
-        return verdict("retrace", failures, None, "other values")
+        return verdict("retrace", traced_again(self.traces, text), None, "other values")
 
     def dtype(self) -> LawResult:
         """The prediction's dtype is that of value and gradient."""
@@ -231,17 +225,14 @@ class LossCheck:
         prediction, target = leaves.cast(self.one, jnp.float32)
         wild = jax.tree.map(
             lambda a: (
-                jnp.asarray(self.pairs.rng.choice([-_EXTREME, _EXTREME], a.shape), a.dtype) if leaves.is_float(a) else a
+                jnp.asarray(self.pairs.rng.choice([-points.EXTREME, points.EXTREME], a.shape), a.dtype)
+                if leaves.is_float(a)
+                else a
             ),
             prediction,
         )
         out = jax.device_get(quick(self.both)((wild, target)))
-        failures = []
-        for path, leaf in leaves.entries(**out):
-            if np.isnan(leaf).any():
-                index = tuple(int(i) for i in np.argwhere(np.isnan(leaf))[0])
-                reason = "Predictions of ±10⁴ overflow: subtract the largest before exp."
-                failures.append(Failure("extremes", path, index, "a number", float("nan"), reason))
+        failures = not_numbers("extremes", out, "Predictions of ±10⁴ overflow: subtract the largest before exp.")
         return verdict("extremes", failures, None, "predictions of ±10⁴ in float32")
 
 

@@ -9,13 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from purenet.check import leaves
+from purenet.check.compiling import exactly
 from purenet.check.gradient_laws import judge
-from purenet.check.points import seed_of
 from purenet.check.reports import CheckReport, chosen, finish
 from purenet.check.second_order import second_order_law
 from purenet.check.subjects import Moving, Subject, autodiff, coarsest, has_own_rule, stack_draws
 from purenet.contract import Tree
 from purenet.errors import ShapeError, StructureError, by, describe, is_whole
+from purenet.streams import generator_of
 
 LAWS = ("autodiff", "kinks", "second order")
 
@@ -64,13 +65,8 @@ def grad(
         wanted = chosen(LAWS, None, skip)
         places = _places(args, argnums)
         key = jax.random.key(0) if key is None else key
-        rng = np.random.default_rng(seed_of(key))
-        with (
-            jax.enable_x64(True),
-            jax.default_matmul_precision("highest"),
-            jax.disable_jit(False),
-            jax.debug_nans(False),
-        ):
+        rng = generator_of(key)
+        with exactly():
             report = _checked(fn, args, places, wanted, rng)
     return finish(report)
 

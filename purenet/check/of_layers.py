@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 
+from purenet.check.compiling import exactly
 from purenet.check.layer_laws import LAWS, LayerCheck
 from purenet.check.points import make_source
 from purenet.check.reports import CheckReport, chosen, finish
@@ -69,12 +70,7 @@ def layer(
         expect_drawing(inputs, batch=(batch, 1), draws=(draws, 2))
         key = jax.random.key(0) if key is None else key
         wide = bool(jax.config.jax_enable_x64)
-        with (
-            jax.enable_x64(True),
-            jax.default_matmul_precision("highest"),
-            jax.disable_jit(False),
-            jax.debug_nans(False),
-        ):
+        with exactly():
             report = LayerCheck(net, make_source(net, spec, inputs, batch, key), draws, wide).report(wanted)
     return finish(report)
 

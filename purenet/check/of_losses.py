@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 
+from purenet.check.compiling import exactly
 from purenet.check.loss_laws import LAWS, LossCheck, make_pairs
 from purenet.check.of_layers import expect_drawing
 from purenet.check.reports import CheckReport, chosen, finish
@@ -72,12 +73,7 @@ def loss(
                         f"expected the spec of {what}, got {describe(given)}. Pass pn.spec(10), or draw with inputs=."
                     )
         key = jax.random.key(0) if key is None else key
-        with (
-            jax.enable_x64(True),
-            jax.default_matmul_precision("highest"),
-            jax.disable_jit(False),
-            jax.debug_nans(False),
-        ):
+        with exactly():
             pairs = make_pairs((prediction, target), inputs, key, draws)
             report = LossCheck(made, pairs).report(wanted)
     return finish(report)

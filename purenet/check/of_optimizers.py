@@ -10,11 +10,11 @@ import numpy as np
 from purenet.check import leaves
 from purenet.check.of_layers import expect_drawing
 from purenet.check.optimizer_laws import LAWS, OptimizerCheck
-from purenet.check.points import seed_of
 from purenet.check.reports import CheckReport, chosen, finish
 from purenet.contract import Tree
 from purenet.errors import StructureError, by, describe
-from purenet.updates import as_optimizer
+from purenet.optimizers import as_optimizer
+from purenet.streams import generator_of
 
 
 def optimizer(
@@ -31,7 +31,7 @@ def optimizer(
     The laws: `tree` (updates like params, the new state like the state), `jit`, `vmap`, `scan`, `retrace`,
     `deterministic`, `zero gradients` (finite updates), `descends` (the value falls within `steps` updates), `bfloat16`,
     `resumed` (a state that went through NumPy goes on in the same bits) and `empty tree`. What an optimizer asks for
-    beside the gradient (value, value_fn, …) it gets, as in training.
+    beside the gradient (value, value_fn, predict_fn, …) it gets, as in training.
 
     Args:
       optimizer: an optax optimizer, or an object with `init` and `update`.
@@ -58,7 +58,7 @@ def optimizer(
         made = as_optimizer(optimizer)
         wanted = chosen(LAWS, laws, skip)
         expect_drawing(None, steps=(steps, 1))
-        rng = np.random.default_rng(seed_of(jax.random.key(0) if key is None else key))
+        rng = generator_of(jax.random.key(0) if key is None else key)
         if params is None:
             params = {"w": rng.normal(size=(3, 2)).astype(np.float32), "b": rng.normal(size=2).astype(np.float32)}
         for leaf in jax.tree.leaves(params):

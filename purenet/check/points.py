@@ -5,23 +5,17 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from purenet.check import leaves
 from purenet.check.subjects import Draws, Given, stack_draws
 from purenet.contract import Layer, Spec, Tree
-from purenet.errors import StructureError, describe, expect_key
+from purenet.errors import StructureError, describe
+from purenet.streams import generator_of
 
 # Inputs all alike, where the usual activations have their kinks and maxima their ties.
 LEVELS = (0.0, 1.0, -1.0, 3.0, -3.0, 6.0)
-
-
-def seed_of(key: Any) -> Any:
-    """The words of a random key, to seed NumPy with: its draws need no program to be compiled."""
-    expect_key(key)
-    words = jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key
-    return np.asarray(words).ravel()
+EXTREME = 1e4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +76,7 @@ def make_source(layer: Layer, spec: Spec, inputs: Any, batch: int, key: Any) -> 
     """Initialises the layer in float64."""
     wide = leaves.widened(spec)
     params, state = layer.init(key, wide)
-    rng = np.random.default_rng(seed_of(key))
+    rng = generator_of(key)
     return Source(wide, inputs, leaves.widened(params), state, batch, jax.random.fold_in(key, 1), rng)
 
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from purenet.check import leaves
+from purenet.check.comparing import unlike
 from purenet.check.reports import Failure, LawResult, absent, verdict
 from purenet.check.subjects import Given, like
 from purenet.contract import Layer, Spec, Tree, spec_of
@@ -71,7 +72,7 @@ def _state(layer: Layer, one: Given) -> Tree:
 
 def tree_law(layer: Layer, one: Given) -> LawResult:
     """Gradients and the new state have structure, shapes and dtypes of params, inputs and state."""
-    failures = []
+    failures: list[Failure] = []
 
     def trees(one: Given) -> Any:
         ys, state, pullback = layer.vjp(one.params, one.xs, one.state, one.key)
@@ -83,16 +84,8 @@ def tree_law(layer: Layer, one: Given) -> LawResult:
     wanted = {"dparams": one.params, "dxs": one.xs, "state of vjp": one.state, "state of forward": one.state}
     for what, tree in wanted.items():
         made, expected = got[what], spec_of(jax.tree.map(jnp.asarray, tree))
-        if not leaves.alike(made, expected):
-            if jax.tree.leaves(made) or jax.tree.leaves(expected):
-                texts = str(jax.tree.structure(expected)), str(jax.tree.structure(made))
-                failures.append(Failure("tree", what, None, *texts, "The tree differs."))
-            continue
-        for (path, a), b in zip(leaves.entries(**{what: expected}), jax.tree.leaves(made), strict=True):
-            same = a.shape == b.shape and (a.dtype == b.dtype or not leaves.is_float(a))
-            if not same:
-                texts = f"{a.dtype} of shape {a.shape}", f"{b.dtype} of shape {b.shape}"
-                failures.append(Failure("tree", path, None, *texts, "Shape or dtype differs from what it belongs to."))
+        if jax.tree.leaves(made) or jax.tree.leaves(expected):
+            failures += unlike("tree", what, made, expected, "Shape or dtype differs from what it belongs to.")
     return verdict("tree", failures, None, "gradients like params and inputs, new state like state")
 
 

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from purenet.check import leaves
-from purenet.check.comparing import compare
+from purenet.check.comparing import compare, compare_each, traced_again
 from purenet.check.compiling import quick
-from purenet.check.reports import Failure, LawResult, absent, attempt, verdict
+from purenet.check.reports import LawResult, absent, attempt, verdict
 from purenet.check.subjects import Given, like
 from purenet.contract import Layer, Tree
 
@@ -86,13 +86,8 @@ def _scan(runs: Runs) -> LawResult:
 
 
 def _like_a_loop(runs: Runs, law: str, together: Tree, reason: str) -> LawResult:
-    failures: list[Failure] = []
-    worst = 0.0
-    for index in range(2):
-        alone = runs.run(runs.given[index])
-        found, gap = compare(law, alone, leaves.pick(together, index), runs.tolerance, reason)
-        failures, worst = failures or found, max(worst, gap)
-    return verdict(law, failures, worst, "two networks against each alone")
+    alone = map(runs.run, runs.given[:2])
+    return compare_each(law, alone, together, runs.tolerance, reason, "two networks against each alone")
 
 
 def _key(runs: Runs, heeds_key: bool) -> LawResult:
@@ -109,16 +104,13 @@ def _key(runs: Runs, heeds_key: bool) -> LawResult:
 
 
 def _retrace(runs: Runs) -> LawResult:
-    failures: list[Failure] = []
     for one in runs.given[:2]:
         runs.run(one)
     state = runs.given[0].state
     for _ in range(2):
         state = runs.run(runs.given[0]._replace(state=state))["state"]
-    if runs.traces > 1:
-        text = "Other values, or its own new state, made JAX trace it again: a dtype, shape or weak type changes."
-        failures.append(Failure("retrace", "", None, "1 trace", f"{runs.traces} traces", text))
-    return verdict("retrace", failures, None, "other values, and the state fed back")
+    text = "Other values, or its own new state, made JAX trace it again: a dtype, shape or weak type changes."
+    return verdict("retrace", traced_again(runs.traces, text), None, "other values, and the state fed back")
 
 
 def _permutation(runs: Runs, heeds_key: bool) -> LawResult:

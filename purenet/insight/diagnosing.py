@@ -8,7 +8,8 @@ from purenet.errors import ShapeError, StructureError, by, describe, expect_flag
 from purenet.insight.examining import Asked, checked_data, examine
 from purenet.insight.findings import Diagnosis
 from purenet.losses.base import as_loss
-from purenet.updates import TrainState, as_optimizer, expect_state, plan_epochs
+from purenet.optimizers import as_optimizer
+from purenet.updates import TrainState, expect_state, plan_epochs
 
 
 def diagnose(

@@ -30,11 +30,13 @@ from purenet.insight.judging_training import judge_course, judge_noise, judge_ra
 from purenet.insight.leaks import shares_found
 from purenet.insight.measurements import numbers_of
 from purenet.insight.memorising import SUBSET, judge_memory, memorise
-from purenet.insight.places import Place, find, layers_in, places_of
-from purenet.insight.sampling import Sample, draw_sample, generator_of, labels_of
+from purenet.insight.places import Place, layers_in, places_of
+from purenet.insight.sampling import Sample, draw_sample, labels_of
 from purenet.insight.sharpness import CURVED, STEPS, adam_of, make_sharpness
 from purenet.insight.surveying import Survey, make_survey
 from purenet.losses.base import Loss
+from purenet.optimizers import rates_in_force, states_with
+from purenet.streams import generator_of
 from purenet.updates import TrainState
 
 _LOOKED_AT, _AT_MOST, _LOOKED_UP = 256, 1024, 256
@@ -166,7 +168,7 @@ def _facts(
         shifts={} if survey.shifts is None else dict(zip(SHIFTS, map(float, survey.shifts), strict=True)),
         rate=_rate(state, survey),
         adaptive=adam_of(state) is not None,
-        accumulates=bool(find(state.opt_state, "mini_step")),
+        accumulates=bool(states_with(state.opt_state, "mini_step")),
         sharpness=sharpness,
         leaked=None,
         history=dict(history),
@@ -216,9 +218,7 @@ def _rate(state: TrainState, survey: Survey) -> float:
     update, grad = np.linalg.norm(survey.leaves.update_norm), np.linalg.norm(survey.leaves.grad_norm)
     if float(survey.descent) > 0.999 and grad > 0:
         return float(update / grad)
-    injected = [node.hyperparams for node in find(state.opt_state, "hyperparams")]
-    rates = [float(found["learning_rate"]) for found in injected if "learning_rate" in found]
-    return rates[0] if rates else float("nan")
+    return next(map(float, rates_in_force(state.opt_state)), float("nan"))
 
 
 def _blocked(asked: Asked, state: TrainState, sample: Sample, facts: Facts) -> dict[str, bool]:

@@ -1,7 +1,7 @@
 """Which layer each array of a network's parameters belongs to."""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -52,12 +52,3 @@ def _places(net: Layer, params: Tree, place: str) -> Iterator[Place]:
         name = jax.tree_util.keystr(keys)
         last = str(getattr(keys[-1], "key", "")) if keys else ""
         yield Place(path, name, int(np.size(leaf)), np.ndim(leaf) > 1 and last not in _NOT_WEIGHTS)
-
-
-def find(tree: Any, *names: str) -> list[Any]:
-    """Finds the nodes of an optimizer's state that have fields of all these names."""
-
-    def fits(node: Any) -> bool:
-        return all(hasattr(node, name) for name in names)
-
-    return [node for node in jax.tree.leaves(tree, is_leaf=fits) if fits(node)]

@@ -6,7 +6,6 @@ import jax
 import numpy as np
 
 from purenet.contract import Tree
-from purenet.errors import expect_key
 from purenet.gradients import Batch
 
 _BLOCK = 16  # rows looked at come in runs, so that labels can be compared with their neighbours'
@@ -53,22 +52,15 @@ def draw_sample(data: Batch, count: int, generator: np.random.Generator) -> Samp
     return Sample(rows_of(data, chosen), generator.permutation(len(chosen)).astype(np.int32))
 
 
-def generator_of(key: Any) -> np.random.Generator:
-    """A generator of NumPy's that follows from a JAX key."""
-    expect_key(key)
-    words = jax.random.key_data(key) if jax.numpy.issubdtype(key.dtype, jax.dtypes.prng_key) else key
-    return np.random.default_rng(np.asarray(words).ravel().tolist())
-
-
 def labels_of(ys: Any, outputs: tuple[tuple[int, ...], ...], loss_name: str) -> np.ndarray | None:
     """Reads class labels from targets: integers, one-hot rows, or the zeros and ones of one output; else None."""
     if not hasattr(ys, "dtype") or len(outputs) != 1:
         return None
     shape, output = tuple(np.shape(ys)[1:]), outputs[0]
     kind = np.dtype(ys.dtype).kind if np.dtype(ys.dtype).kind in "iub" else "f"
-    if kind != "f" and shape == output[:-1]:
-        return np.asarray(rows_of(ys, slice(0, max(1, _MOST // max(1, int(np.prod(shape))))))).ravel()
     some = rows_of(ys, slice(0, max(1, _MOST // max(1, int(np.prod(shape))))))
+    if kind != "f" and shape == output[:-1]:
+        return np.asarray(some).ravel()
     if "softmax" in loss_name or "categorical" in loss_name:
         return np.argmax(some, axis=-1).ravel() if shape == output and shape[-1:] > (1,) else None
     if any(word in loss_name for word in ("sigmoid", "binary", "hinge")) and np.prod(shape) == 1:

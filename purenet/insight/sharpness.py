@@ -11,8 +11,8 @@ from purenet.contract import Layer, Tree
 from purenet.gradients import Batch, objective
 from purenet.insight.curvature import hessian_product, ritz_values
 from purenet.insight.noise_scale import squared_norm
-from purenet.insight.places import find
 from purenet.losses.base import Loss
+from purenet.optimizers import states_with
 from purenet.streams import stream
 from purenet.updates import TrainState
 
@@ -50,7 +50,7 @@ def make_sharpness(net: Layer, loss: Loss, steps: int, scaled: bool, exact: bool
 
 def adam_of(state: TrainState) -> Any:
     """Finds Adam's moments of all the parameters in the optimizer's state, or None."""
-    found = find(state.opt_state, "mu", "nu", "count")
+    found = states_with(state.opt_state, "mu", "nu", "count")
     tree: Any = jax.tree.structure(state.params)
     return found[0] if len(found) == 1 and jax.tree.structure(found[0].nu) == tree else None
 

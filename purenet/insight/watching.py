@@ -11,7 +11,8 @@ from purenet.errors import StructureError, by, describe, expect_flags
 from purenet.insight.examining import Asked, checked_data, examine
 from purenet.insight.findings import Diagnosis, Finding
 from purenet.losses.base import as_loss
-from purenet.updates import as_optimizer, expect_count, plan_epochs
+from purenet.optimizers import as_optimizer
+from purenet.updates import expect_count, plan_epochs
 
 
 class Watch:

@@ -101,7 +101,7 @@ BAD = {
     "a callback that answers": (
         lambda: fit(callbacks=[lambda end: end.epoch]),
         TypeError,
-        "fit: expected a callback to return True to stop, or False or None to go on, got 1. "
+        "fit: expected a callback to return True to stop, a TrainState to go on with, or False or None, got 1. "
         "Give it no other return value.",
     ),
     "weights of zero": (

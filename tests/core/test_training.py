@@ -282,7 +282,8 @@ BAD = {
     "a metric called loss": (
         lambda: pn.train(NET, LOSS, SGD, metrics={"loss": pn.metrics.r2}),
         ValueError,
-        "train: expected names of metrics other than 'loss', 'step_loss' and 'val_…', got 'loss'. Rename it.",
+        "train: expected names of metrics other than 'loss', 'step_loss', 'learning_rate' and 'val_…', got 'loss'. "
+        "Rename it.",
     ),
     "metrics in a list": (
         lambda: pn.train(NET, LOSS, SGD, metrics=[pn.metrics.r2]),

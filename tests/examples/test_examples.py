@@ -117,6 +117,20 @@ def test_the_multi_input_example(example, tmp_path, capsys):
     assert "the promise of 96% is checked from 12 epochs on" in capsys.readouterr().out
 
 
+def test_the_gradient_descent_example(example):  # more in test_gradient_descent.py
+    assert abs(example("gradient_descent").descents()["a"].path[-1] + 2.5) < 0.05
+
+
+@pytest.mark.slow
+def test_the_optimizers_example(example, capsys):
+    results = example("optimizers").main(["--only", "Adam", "--share", "0.1"])
+    losses = {title: {row.name: row.loss for row in rows} for title, rows in results.items()}
+    assert losses["digits"]["Adam"] < 1.0
+    printed = capsys.readouterr().out
+    assert "steps to 0.05" in printed
+    assert printed.endswith("nothing is promised of a shorter race\n")
+
+
 def test_the_xor_example(example, tmp_path):
     facts = run(example("xor"), tmp_path, "--steps", "400", "--nets", "200")
     assert facts["codes"].tolist() == [[0, 0], [1, 0], [1, 0], [2, 1]]

@@ -17,8 +17,9 @@ from purenet.insight.leaks import shares_found
 from purenet.insight.measuring_units import forward_with_units
 from purenet.insight.noise_scale import gradient_noise
 from purenet.insight.places import places_of
-from purenet.insight.sampling import draw_sample, generator_of
+from purenet.insight.sampling import draw_sample
 from purenet.insight.sharpness import CURVED, adam_of
+from purenet.streams import generator_of
 
 NET = pn.serial(pn.dense(4), pn.tanh, pn.dense(2))
 LOSS = pn.losses.softmax_cross_entropy
