@@ -1,4 +1,4 @@
-"""Curvature of a loss: Hessian-vector products, and the largest eigenvalues by Lanczos' iteration."""
+"""Curvature of a loss: the largest eigenvalues by Lanczos' iteration."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,37 +13,13 @@ from purenet.metrics.base import summing
 Product = Callable[[Tree], Tree]
 
 
-def hessian_product(value: Callable[[Tree], jax.Array], params: Tree) -> Product:
-    """Makes v ↦ Hv with the Hessian H of `value` at `params`, by differentiating the gradient along v.
-
-    Args:
-      value: the scalar function.
-      params: where, a pytree of floating arrays.
-
-    Returns:
-      The product; it costs about two gradients, as what does not depend on v is computed once for all products.
-
-    References:
-      Pearlmutter (1994), Fast exact multiplication by the Hessian.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> product = hessian_product(lambda x: jnp.sum(x**3) / 3, jnp.array([1.0, 2.0]))
-      >>> product(jnp.array([1.0, 1.0])).tolist()
-      [2.0, 4.0]
-    """
-    _, product = jax.linearize(jax.grad(value), params)
-    linear: Product = product
-    return linear
-
-
 def ritz_values(product: Product, start: Tree, steps: int, *, exact: bool = False) -> jax.Array:
     """Eigenvalues of a symmetric map on the Krylov space of `start`, in ascending order, by Lanczos' iteration.
 
     The last one is never above the largest eigenvalue, but for rounding, and comes close within few steps.
 
     Args:
-      product: the map, such as `hessian_product` gives.
+      product: the map, such as `optim.curvature.hessian_product` gives.
       start: where to begin, a pytree that is not 0; a direction rich in the wanted eigenvectors, such as a gradient,
         needs fewer steps.
       steps: the dimension of the space, from 1 to the dimension of `start`.

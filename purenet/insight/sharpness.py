@@ -9,9 +9,10 @@ import jax.numpy as jnp
 
 from purenet.contract import Layer, Tree
 from purenet.gradients import Batch, objective
-from purenet.insight.curvature import hessian_product, ritz_values
+from purenet.insight.curvature import ritz_values
 from purenet.insight.noise_scale import squared_norm
 from purenet.losses.base import Loss
+from purenet.optim.curvature import hessian_product
 from purenet.optimizers import states_with
 from purenet.streams import stream
 from purenet.updates import TrainState

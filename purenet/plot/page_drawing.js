@@ -79,7 +79,10 @@ function axes(ctx, box, x, y) {
   }
   ctx.rect(box.left, box.top, box.right - box.left, box.bottom - box.top);
   ctx.stroke();
-  for (const value of ticks(x.limits, x.log, x.whole ? Math.min(6, x.limits[1]) : 6)) write(ctx, text(value), across(value), box.bottom + 11, "center");
+  for (const value of ticks(x.limits, x.log, x.whole ? Math.min(6, x.limits[1]) : 6)) {
+    const inside = ctx.canvas.clientWidth - ctx.measureText(text(value)).width / 2;  // the last one is not cut off
+    write(ctx, text(value), Math.min(across(value), inside), box.bottom + 11, "center");
+  }
   write(ctx, x.label, (box.left + box.right) / 2, box.bottom + 27, "center");
   if (y.label) {
     ctx.save();

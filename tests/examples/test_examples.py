@@ -131,6 +131,44 @@ def test_the_optimizers_example(example, capsys):
     assert printed.endswith("nothing is promised of a shorter race\n")
 
 
+@pytest.mark.slow
+def test_the_playground_example(example, tmp_path, capsys):
+    page, film = tmp_path / "page.html", tmp_path / "film.gif"
+    facts = example("playground").main(
+        ["--data", "moons", "--points", "200", "--epochs", "8", "--out", str(page), "--film", str(film)]
+    )
+    assert facts["accuracy"] > 0.75
+    assert len(facts["result"].snapshots) == 9
+    assert page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    assert film.read_bytes().startswith(b"GIF89a")
+    assert "the promise of 97% is checked" in capsys.readouterr().out
+
+
+def test_the_newton_example(example, tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("PURENET_DATA", raising=False)
+    facts = run(example("newton"), tmp_path)
+    assert facts["distance"] < 1e-10
+    assert facts["races"] == {}
+    assert "no race on MNIST" in capsys.readouterr().out
+
+
+@NEEDS_DATA
+@pytest.mark.slow
+def test_the_newton_example_races_on_mnist(example, tmp_path, capsys):
+    facts = run(example("newton"), tmp_path, "--limit", "1024", "--most", "20")
+    assert set(facts["races"]) == set(example("newton").RACERS)
+    assert "a quarter of Adam's steps is checked on all of MNIST with up to 800 steps" in capsys.readouterr().out
+
+
+def test_the_online_ftrl_example(example, tmp_path, capsys):
+    facts = run(example("online_ftrl"), tmp_path, "--examples", "8192")
+    zeros = {name: method["named zeros"] for name, method in facts["methods"].items()}
+    assert zeros.pop("FTRL, l1") > 0.9
+    assert max(zeros.values()) == 0
+    assert facts["truth"] < facts["methods"]["FTRL"]["loss"] < facts["chance"]
+    assert "the result is checked from 262144 examples on" in capsys.readouterr().out
+
+
 def test_the_xor_example(example, tmp_path):
     facts = run(example("xor"), tmp_path, "--steps", "400", "--nets", "200")
     assert facts["codes"].tolist() == [[0, 0], [1, 0], [1, 0], [2, 1]]

@@ -11,7 +11,7 @@ from jax.flatten_util import ravel_pytree
 
 import purenet as pn
 from purenet.insight.alignment import skills
-from purenet.insight.curvature import hessian_product, ritz_values
+from purenet.insight.curvature import ritz_values
 from purenet.insight.diagnosing import diagnose
 from purenet.insight.leaks import shares_found
 from purenet.insight.measuring_units import forward_with_units
@@ -19,6 +19,7 @@ from purenet.insight.noise_scale import gradient_noise
 from purenet.insight.places import places_of
 from purenet.insight.sampling import draw_sample
 from purenet.insight.sharpness import CURVED, adam_of
+from purenet.optim.curvature import hessian_product
 from purenet.streams import generator_of
 
 NET = pn.serial(pn.dense(4), pn.tanh, pn.dense(2))
