@@ -28,10 +28,12 @@ import purenet as pn
 
 TARGET, BATCH, EVERY, MOST = 0.01, 4096, 10, 800
 RACERS = {
-    "Adam, rate 0.001": (optax.adam(1e-3), figures.SKY, "--"),
-    "Adam, rate 0.01": (optax.adam(1e-2), figures.BLUE, "-"),
+    "Adam, rate 0.001": (optax.adam(1e-3), figures.SKY, ":"),
+    "Adam, rate 0.01": (optax.adam(1e-2), figures.SKY, "--"),
+    "Adam, rate 0.015": (optax.adam(1.5e-2), figures.BLUE, "-"),
+    "Adam, rate 0.02": (optax.adam(2e-2), figures.BLUE, "--"),
     "Gauss-Newton": (pn.optim.gauss_newton(damping=0.01, iterations=20), figures.VERMILION, "-"),
-    "K-FAC": (pn.optim.kfac(), figures.GREEN, "-."),
+    "K-FAC": (pn.optim.kfac(damping=0.003, every=3), figures.GREEN, "-."),
 }
 RATES = np.array([1e-3, 1e-2, 3e-2, 1e-1, 3e-1])  # of Adam on the curve
 

@@ -73,7 +73,7 @@ def descend(f: Function, x0: Any, rate: Any, steps: int) -> Descent:
         x0 = jax.tree.map(_as_start, x0)
         _expect_function(f, x0)
         optimizer, rates = _as_rule(rate, steps)
-        evaluate = jax.value_and_grad(f)
+        evaluate = jax.value_and_grad(lambda x: jnp.asarray(f(x)))
 
         def step(carry: tuple[Tree, ...], eta: Any) -> tuple[tuple[Tree, ...], tuple[Tree, ...]]:
             x, value, grads, state = carry

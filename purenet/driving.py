@@ -10,7 +10,7 @@ import numpy as np
 
 from purenet.chunks import Chunks
 from purenet.contract import Tree, spec_of
-from purenet.errors import StructureError, describe, expect_like
+from purenet.errors import ShapeError, StructureError, describe, expect_like
 from purenet.gradients import Batch
 from purenet.metrics import Metric
 from purenet.optimizers import rate_row, rates_in_force, troubles_of
@@ -155,10 +155,10 @@ def drive(run: Run, state: TrainState, epochs: int, bar: Bar) -> FitResult:
             rates = {name: np.asarray(rate) for name, rate in rate_row(state.opt_state).items()}
             log.rows.append({**_row(run, pieces, stats), **run.validate(state), **rates})
             bar.close_epoch(log.rows[-1])
-            run.album.add(epoch, state)
             if run.stopper is not None:
                 best = run.stopper.note(best, epoch, log.rows[-1], state)
             state, wants_stop = _consult(run.callbacks, epoch, state, log)
+            run.album.add(epoch, state)
             if wants_stop:
                 stopped = "callback"
                 break
@@ -219,6 +219,16 @@ def _replaced(state: TrainState, new: TrainState) -> TrainState:
     """Takes a callback's state, placed and typed as the run's own so that nothing compiles anew."""
     remedy = "Return end.state._replace(…) with leaves of the same shapes and dtypes."
     expect_like("a callback to return a state like end.state", new, spec_of(state), remedy)
+    if int(new.step) != int(new.begin):
+        raise ShapeError(
+            f"expected a callback to return a state between two epochs, with begin equal to step, got step {new.step} "
+            f"and begin {new.begin}. Replace both or neither."
+        )
+    floats = [leaf for leaf in jax.tree.leaves(new.params) if jax.numpy.issubdtype(leaf.dtype, jax.numpy.floating)]
+    if not all(bool(jax.numpy.all(jax.numpy.isfinite(leaf))) for leaf in floats):
+        raise ShapeError(
+            "expected a callback to return finite params, got nan or inf among them. Look at what it does."
+        )
     placed: TrainState = jax.tree.map(
         lambda old, leaf: (
             jax.device_put(jax.lax.convert_element_type(leaf, old.dtype), old.sharding)

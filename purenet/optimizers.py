@@ -62,8 +62,13 @@ def extras(
 
 def rates_in_force(opt_state: Tree) -> list[jax.Array]:
     """Finds the learning rates that `optax.inject_hyperparams` keeps in the state: those of the last update."""
-    injected = [node.hyperparams for node in states_with(opt_state, "hyperparams")]
-    return [jnp.asarray(found["learning_rate"]) for found in injected if "learning_rate" in found]
+    rates: list[jax.Array] = []
+    for node in states_with(opt_state, "hyperparams"):
+        if "learning_rate" in node.hyperparams:
+            rates.append(jnp.asarray(node.hyperparams["learning_rate"]))
+        else:
+            rates += rates_in_force(node.inner_state)
+    return rates
 
 
 def rate_row(opt_state: Tree) -> dict[str, jax.Array]:
@@ -78,6 +83,15 @@ def troubles_of(opt_state: Tree) -> list[str]:
     """Asks, on the host, the states that have a method `trouble() -> str | None` what went wrong in them."""
     told = (node.trouble() for node in states_with(opt_state, "trouble"))
     return [text for text in told if text is not None]
+
+
+def unmasked(params: Tree, whole: Tree) -> Tree:
+    """Fills in what a mask took from an optimizer's params, as `optax.partition` does for each of its parts."""
+
+    def is_masked(node: Any) -> bool:
+        return isinstance(node, optax.MaskedNode)
+
+    return jax.tree.map(lambda p, own: own if is_masked(p) else p, params, whole, is_leaf=is_masked)
 
 
 def states_with(tree: Tree, *names: str) -> list[Any]:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -103,15 +104,12 @@ def _scaled(node: Any, factor: float, min_rate: float) -> tuple[Tree, list[bool]
         lower = jnp.minimum(rate, jnp.maximum(rate * factor, min_rate)).astype(rate.dtype)
         free = "learning_rate" not in getattr(node, "hyperparams_states", {})
         return node._replace(hyperparams={**hyperparams, "learning_rate": lower}), [free]
-    if isinstance(node, dict):
-        values, found = _scaled(list(node.values()), factor, min_rate)
-        return dict(zip(node, values, strict=True)), found
-    if isinstance(node, (tuple, list)):
-        pairs = [_scaled(child, factor, min_rate) for child in node]
-        children = [child for child, _ in pairs]
-        made = node._make(children) if hasattr(node, "_make") else type(node)(children)
-        return made, [free for _, found in pairs for free in found]
-    return node, []
+    children, structure = jax.tree.flatten(node, is_leaf=lambda child: child is not node)
+    if any(child is node for child in children):
+        return node, []
+    pairs = [_scaled(child, factor, min_rate) for child in children]
+    made: Tree = jax.tree.unflatten(structure, [child for child, _ in pairs])
+    return made, [free for _, found in pairs for free in found]
 
 
 def _expect_rate(found: list[bool]) -> None:

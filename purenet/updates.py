@@ -14,7 +14,7 @@ from purenet.gradients import Batch, Evaluation, differentiate, mean_loss, objec
 from purenet.losses.base import as_loss
 from purenet.metrics import Metric, as_metric
 from purenet.metrics.base import summing
-from purenet.optimizers import as_optimizer, extras
+from purenet.optimizers import as_optimizer, extras, unmasked
 from purenet.shuffling import shuffle
 from purenet.streams import stream
 from purenet.tapping import Tap, tap_dense
@@ -105,19 +105,20 @@ def make_update(net: Any, loss: Any, optimizer: Any, gradient: str, measures: Ma
         evaluation, grads = run(state.params, state.state, batch, key)
 
         def value_fn(params: Tree) -> jax.Array:
-            return objective(net, loss, params, state.state, batch, key).value
+            return objective(net, loss, unmasked(params, state.params), state.state, batch, key).value
 
         def grad_fn(params: Tree) -> Tree:
-            return run(params, state.state, batch, key)[1]
+            return run(unmasked(params, state.params), state.state, batch, key)[1]
 
         def predict_fn(params: Tree) -> Tree:
-            return net.forward(params, batch.xs, state.state, key)[0]
+            return net.forward(unmasked(params, state.params), batch.xs, state.state, key)[0]
 
         def loss_fn(predictions: Tree) -> jax.Array:
             return mean_loss(jax.vmap(loss.value)(predictions, batch.ys), batch.weights)
 
-        def taps_fn() -> list[Tap]:
-            return tap_dense(net, loss, state.params, state.state, batch, (key, stream(key, "curvature")))
+        def taps_fn(most: int) -> list[Tap]:
+            some = take(batch, spread(batch.size, most, state.step)) if batch.size > most else batch
+            return tap_dense(net, loss, state.params, state.state, some, (key, stream(key, "curvature")))
 
         given = extras(
             optimizer,
@@ -164,6 +165,12 @@ def zeros(shapes: Tree) -> Tree:
 def order_of_epoch(plan: Plan, key: Any, first_step: Any, positions: Any = None) -> jax.Array:
     """Which examples stand at these positions of the epoch that begins with update `first_step`."""
     return shuffle(stream(key, "shuffle", first_step), plan.n, positions)
+
+
+def spread(n: int, count: int, step: Any) -> jax.Array:
+    """`count` of n examples at even distances, others at every step."""
+    places: jax.Array = (jnp.asarray(np.arange(count) * n // count, jnp.int32) + step) % n
+    return places
 
 
 def take(data: Tree, indices: jax.Array) -> Tree:

@@ -94,6 +94,7 @@ def test_the_readme_names_only_what_exists():
             value = getattr(value, part)
 
 
+@pytest.mark.slow
 def test_the_readme_runs():
     text = (pathlib.Path(__file__).parent.parent / "README.md").read_text()
     examples = doctest.DocTestParser().get_doctest(text, {}, "README.md", None, 0)

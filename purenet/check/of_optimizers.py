@@ -13,7 +13,7 @@ from purenet.check.optimizer_laws import LAWS, OptimizerCheck
 from purenet.check.reports import CheckReport, chosen, finish
 from purenet.contract import Tree
 from purenet.errors import StructureError, by, describe
-from purenet.optimizers import as_optimizer
+from purenet.optimizers import as_optimizer, states_with
 from purenet.streams import generator_of
 
 
@@ -64,6 +64,11 @@ def optimizer(
         for leaf in jax.tree.leaves(params):
             if not leaves.is_float(leaf):
                 raise StructureError(f"expected params of floating arrays, got {describe(leaf)}. Use jnp.asarray.")
+        if any("taps_fn" in node.wants for node in states_with(jax.eval_shape(made.init, params), "wants")):
+            raise StructureError(
+                "expected an optimizer of params and their loss, got one that needs a network's layers (taps_fn). "
+                "Try it in pn.train."
+            )
         # optax computes with promotions that purenet's strict settings refuse.
         with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"), jax.disable_jit(False):
             check = OptimizerCheck(made, jax.tree.map(jnp.asarray, params), steps, rng)

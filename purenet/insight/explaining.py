@@ -16,7 +16,7 @@ from purenet.insight.formulas import derivation
 from purenet.insight.listening import ExplainRow, Listener
 from purenet.insight.programs import array_of, as_numpy, plainly
 from purenet.insight.showing import SMALL, kind_text, paragraph_html, statistics_text, table_html, value_text, wrapped
-from purenet.losses.base import Loss, as_loss
+from purenet.losses.base import as_loss
 from purenet.recording import recording
 
 
@@ -183,7 +183,6 @@ def explain(
             ys = jax.tree.map(jnp.asarray, ys)
             outputs = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), evaluation.predictions)
             loss.check_targets(outputs, jax.tree.map(np.asarray, ys))
-            delta = _delta(loss, evaluation.predictions, ys)
     strip = (lambda tree: tree) if batch else _first_of_one
     updated = None if rate is None else jax.tree.map(functools.partial(_stepped, rate), params, gradient)
     rows = tuple(found.row(strip) for found in listener.calls)
@@ -193,7 +192,7 @@ def explain(
         evaluation.value,
         strip(evaluation.predictions),
         strip(ys),
-        strip(delta),
+        rows[0].delta,
         gradient,
         loss.name,
         formula,
@@ -220,11 +219,6 @@ def _expect_options(key: Any, batch: Any, rate: Any) -> None:
 
 def _stepped(rate: float, p: Any, g: Any) -> Any:
     return p if g.dtype == jax.dtypes.float0 else p - jnp.asarray(rate, p.dtype) * g
-
-
-def _delta(loss: Loss, predictions: Tree, ys: Tree) -> Tree:
-    deltas = jax.vmap(loss.grad)(predictions, ys)
-    return jax.tree.map(lambda delta: delta * (1 / len(delta)), deltas)
 
 
 def _first_of_one(tree: Tree) -> Tree:

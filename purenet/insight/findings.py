@@ -1,9 +1,10 @@
 """What a diagnosis is: findings, each with its number, its threshold and a remedy, and all that was measured."""
 
 import dataclasses
-import html
 import math
 from typing import Any, NamedTuple
+
+from purenet.insight.showing import paragraph_html, table_html
 
 SEVERITIES = ("error", "warning", "note")
 
@@ -131,11 +132,8 @@ class Diagnosis:
 
     def _repr_html_(self) -> str:
         """The report for notebooks."""
-        head = "".join(f"<th>{title}</th>" for title in ("", "finding", "measured", "threshold", "remedy"))
-        return (
-            f"<p>diagnose: {html.escape(self._summary())}</p><table><tr>{head}</tr>"
-            f"{''.join(map(_row, self.findings))}</table>"
-        )
+        head = ("", "finding", "measured", "threshold", "remedy")
+        return paragraph_html(f"diagnose: {self._summary()}") + table_html(head, list(map(_row, self.findings)))
 
     def _summary(self) -> str:
         if self.healthy:
@@ -149,15 +147,14 @@ def in_order(findings: list[Finding]) -> tuple[Finding, ...]:
     return tuple(sorted(findings, key=lambda one: (one.severity == "note", CAUSES.index(one.name))))
 
 
-def _row(finding: Finding) -> str:
-    cells = (
+def _row(finding: Finding) -> tuple[str, ...]:
+    return (
         finding.severity,
         f"{finding.name} {finding.where}: {finding.message}",
         _number(finding.number),
         f"{_number(finding.threshold)} ({finding.source})",
         finding.remedy,
     )
-    return "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>"
 
 
 def _number(value: float) -> str:

@@ -27,7 +27,7 @@ def formula_of(rule: Callable[..., Any], name: str) -> str:
         text = derivation(inspect.getdoc(holder) if holder is not None else None)
         if text:
             return text
-    return f"by the hand rule of {name}"
+    return f"the hand rule of {name}"
 
 
 def derivation(doc: str | None) -> str:

@@ -12,7 +12,7 @@ from purenet.contract import Tree
 from purenet.errors import by, expect_flags
 from purenet.optim.checking import expect_amounts, expect_counts, expect_given, expect_rate, expect_room, tell
 from purenet.optim.curvature import hessian_product, matrix_of
-from purenet.optim.flattening import dtype_of, flatten, on_vectors, restorer
+from purenet.optim.flattening import dtype_of, flatten, on_vectors, restorer, seen
 from purenet.optim.solving import smallest_eigenvalue, solve_positive
 from purenet.optim.stepping import scaled, searched
 
@@ -125,7 +125,7 @@ def newton(
         step = scaled(direction, learning_rate, state.count)
         size = jnp.ones((), x.dtype)
         if line_search:
-            step, size = searched(step, x, value, flatten(grads if grad is None else grad, x.dtype), f)
+            step, size = searched(step, x, value, flatten(grads if grad is None else seen(grad, params), x.dtype), f)
         new = _noted(state, size, sound, matrix)
         tell(new)
         return restorer(params)(step), new

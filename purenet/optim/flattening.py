@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from purenet.contract import Tree
 from purenet.metrics.base import summing
@@ -31,6 +32,15 @@ def flatten(tree: Tree, dtype: Any = None) -> jax.Array:
     """
     dtype = dtype_of(tree) if dtype is None else dtype
     return jnp.concatenate([jnp.ravel(leaf).astype(dtype) for leaf in jax.tree.leaves(tree)])
+
+
+def seen(tree: Tree, params: Tree) -> Tree:
+    """Gives the part of a tree, such as the gradient, that an optimizer sees to which a mask leaves these params."""
+
+    def is_masked(node: Any) -> bool:
+        return isinstance(node, optax.MaskedNode)
+
+    return jax.tree.map(lambda p, leaf: p if is_masked(p) else leaf, params, tree, is_leaf=is_masked)
 
 
 def restorer(tree: Tree) -> Callable[[jax.Array], Tree]:

@@ -11,7 +11,7 @@ from purenet.contract import Tree
 from purenet.errors import ShapeError, by, expect_flags
 from purenet.optim.checking import expect_amounts, expect_counts, expect_given, expect_positive, expect_rate, known
 from purenet.optim.curvature import linearise
-from purenet.optim.flattening import dtype_of, flatten, restorer
+from purenet.optim.flattening import dtype_of, flatten, restorer, seen
 from purenet.optim.solving import Solution, truncated_cg
 from purenet.optim.stepping import scaled, searched
 
@@ -145,7 +145,7 @@ def gauss_newton(
         gain = (outer.value - f(x + step)) / _promised(step, solution, g, state.damping)
         size = jnp.ones((), x.dtype)
         if line_search:
-            step, size = searched(step, x, outer.value, g if grad is None else flatten(grad, x.dtype), f)
+            step, size = searched(step, x, outer.value, g if grad is None else flatten(seen(grad, params), x.dtype), f)
         new = state.damping if adapt is None else _adapted(state.damping, gain, jnp.asarray(adapt).astype(x.dtype))
         count = state.count + 1
         return restore(step), GaussNewtonState(count, new, gain, size, solution.products, solution.x)

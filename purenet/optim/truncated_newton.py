@@ -11,7 +11,7 @@ from purenet.contract import Tree
 from purenet.errors import by, expect_flags
 from purenet.optim.checking import expect_amounts, expect_counts, expect_given, expect_rate
 from purenet.optim.curvature import hessian_product
-from purenet.optim.flattening import dtype_of, flatten, on_vectors, restorer
+from purenet.optim.flattening import dtype_of, flatten, on_vectors, restorer, seen
 from purenet.optim.solving import truncated_cg
 from purenet.optim.stepping import scaled, searched
 
@@ -110,7 +110,7 @@ def newton_cg(
         step = scaled(solution.x, learning_rate, state.count)
         size = jnp.ones((), x.dtype)
         if line_search:
-            step, size = searched(step, x, value, flatten(grads if grad is None else grad, x.dtype), f)
+            step, size = searched(step, x, value, flatten(grads if grad is None else seen(grad, params), x.dtype), f)
         return restorer(params)(step), NewtonCGState(state.count + 1, size, solution.products, solution.curved)
 
     return optax.GradientTransformationExtraArgs(init, update)

@@ -81,6 +81,7 @@ def broken(values: np.ndarray) -> np.ma.MaskedArray[Any, Any]:
     """Leaves out one point of a curve at each jump, so that no upright line joins what is apart."""
     finite = values[np.isfinite(values)]
     whole = float(finite.max() - finite.min()) if len(finite) else 0.0
-    jumps = np.abs(np.diff(values, prepend=values[:1])) > 0.2 * whole
+    with np.errstate(invalid="ignore"):  # between infinities
+        jumps = np.abs(np.diff(values, prepend=values[:1])) > 0.2 * whole
     single = jumps & ~np.roll(jumps, 1) & ~np.roll(jumps, -1)  # a run of them is a steep curve
     return np.ma.masked_where(single & (whole > 0), values)

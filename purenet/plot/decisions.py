@@ -122,7 +122,8 @@ def scores_on(net: Layer, params: Tree, state: Tree, spans: Any, points: int) ->
     xs, ys = (np.linspace(low, high, points) for low, high in spans)
     floats = [leaf.dtype for leaf in jax.tree.leaves(params) if jnp.issubdtype(leaf.dtype, jnp.floating)]
     grid = np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2)
-    values = np.asarray(_program(net)(params, state, jnp.asarray(grid, floats[0] if floats else jnp.float32)))
+    dtype = jax.dtypes.canonicalize_dtype(floats[0]) if floats else jnp.float32
+    values = np.asarray(_program(net)(params, state, jnp.asarray(grid, dtype)))
     if values.ndim > 2 or values.shape[1:] == (0,):
         raise ShapeError(
             f"expected a net that gives scores of shape (), (1,) or (C,), got {values.shape[1:]}. Put pn.flatten "
@@ -206,6 +207,10 @@ def _data(data: Any) -> tuple[np.ndarray | None, np.ndarray]:
     if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
         raise StructureError(f"expected data (xs, ys), got {describe(data)}. Pass points and their labels.")
     places, labels = np.asarray(data[0], np.float64), np.asarray(data[1])
+    if labels.dtype.kind not in "biufV":  # V: bfloat16 and its like
+        raise StructureError(
+            f"expected labels to be numbers, got {labels.dtype}. Number the classes; classes names them."
+        )
     if places.ndim != 2 or places.shape[1] != 2 or not len(places):
         raise ShapeError(f"expected points of shape (n, 2), got {places.shape}. Draw a net of two inputs.")
     if not np.all(np.isfinite(places)):

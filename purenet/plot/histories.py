@@ -79,7 +79,7 @@ def _table(history: Any) -> dict[str, np.ndarray]:
         )
     table = {str(name): np.asarray(values) for name, values in history.items()}
     for name, values in table.items():
-        if not (np.issubdtype(values.dtype, np.number) or values.dtype == bool) and values.dtype.kind != "V":
+        if values.dtype.kind not in "biufV":  # V: bfloat16 and its like
             raise StructureError(f"expected numbers in {name!r}, got {values.dtype}. Leave it out.")
     return table
 
@@ -95,7 +95,10 @@ def _wanted(table: dict[str, np.ndarray], names: Sequence[str] | None) -> tuple[
         if not wanted and "loss" in known:
             wanted = ["loss"]
     else:
-        names = [name.removeprefix("val_") for name in ([names] if isinstance(names, str) else names)]
+        if not isinstance(names, (str, list, tuple)):
+            raise StructureError(f'expected names to be a list of strings, got {describe(names)}. Such as ["loss"].')
+        names = [str(name) for name in ([names] if isinstance(names, str) else names)]
+        names = [name.removeprefix("val_") for name in names]
         wanted = list(dict.fromkeys("loss" if name == "step_loss" else name for name in names))
         steps = "step_loss" in names and "step_loss" in table
         for name in names:
@@ -141,7 +144,7 @@ def _draw_steps(ax: Any, losses: np.ndarray, epochs: int) -> None:
 def _finish(ax: Any, name: str, epochs: int, with_steps: bool) -> None:
     drawn = np.concatenate([np.asarray(line.get_ydata(), float) for line in ax.lines if line.get_linestyle() != ":"])
     finite = drawn[np.isfinite(drawn)]
-    if len(finite) and finite.min() > 0 and np.log10(finite.max() / finite.min()) > _DECADES:
+    if len(finite) and finite.min() > 0 and np.log10(finite.max()) - np.log10(finite.min()) > _DECADES:
         ax.set_yscale("log")
     start = 0.0 if with_steps else 1.0
     room = 0.03 * (epochs - start) if epochs > start else 0.5

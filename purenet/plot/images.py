@@ -103,7 +103,7 @@ def _images(kernel: np.ndarray, shape: Sequence[int] | None) -> tuple[np.ndarray
                 f"expected the shape of the inputs for a dense kernel {kernel.shape}, got None. Pass shape={likely}."
             )
         sizes = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
-        if len(sizes) not in (2, 3) or not all(is_whole(size) for size in sizes) or np.prod(sizes) != inputs:
+        if len(sizes) not in (2, 3) or not all(is_whole(n) and n > 0 for n in sizes) or np.prod(sizes) != inputs:
             raise ShapeError(
                 f"expected shape (height, width) or (height, width, channels) of {inputs} inputs, got {shape}. "
                 f"Such as shape={likely}."
@@ -112,7 +112,7 @@ def _images(kernel: np.ndarray, shape: Sequence[int] | None) -> tuple[np.ndarray
         return np.moveaxis(cube, (2, 3), (0, 1)), "unit"
     if shape is not None:
         raise ShapeError(
-            f"expected no shape for a kernel {kernel.shape}, got {tuple(shape)}. It has its own: leave shape out."
+            f"expected no shape for a kernel {kernel.shape}, got {shape}. It has its own: leave shape out."
         )
     if kernel.ndim == 3:  # one axis in space: images of one row
         kernel = kernel[None]

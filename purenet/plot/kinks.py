@@ -98,16 +98,23 @@ def _numbers(net: Layer, params: Tree) -> tuple[np.ndarray, np.ndarray, np.ndarr
             "Curves show one variable; plot.decision shows two inputs."
         )
     a, w = first["kernel"][0], last["kernel"][:, 0]
-    if len(a) != len(w):
-        raise StructureError(f"expected params of one network, got {len(a)} units and {len(w)} weights. Pass its own.")
-    return a, first.get("bias", np.zeros_like(a)), w, float(last.get("bias", np.zeros(1))[0])
+    b, c = first.get("bias", np.zeros_like(a)), last.get("bias", np.zeros(1))
+    if not len(a) == len(b) == len(w):
+        units = f"{len(a)} units, {len(b)} biases and {len(w)} weights"
+        raise StructureError(f"expected params of one network, got {units}. Pass its own.")
+    if not all(np.all(np.isfinite(part)) for part in (a, b, w, c)):
+        raise ShapeError("expected finite params, got nan or inf among them. Has training diverged?")
+    return a, b, w, float(c[0])
 
 
 def _span(span: Any, kinks: np.ndarray, target: Any) -> tuple[float, float]:
     if span is not None:
         return interval(span)
     if isinstance(target, (tuple, list)) and len(target) == 2:
-        return around(np.asarray(target[0], np.float64), 0.02)
+        places = np.asarray(target[0], np.float64)
+        if not np.all(np.isfinite(places)):
+            raise ShapeError("expected finite xs in target, got nan or inf among them. Leave those examples out.")
+        return around(places, 0.02)
     return around(kinks, 0.15) if len(kinks) else (-1.0, 1.0)
 
 

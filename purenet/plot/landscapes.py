@@ -10,7 +10,7 @@ import numpy as np
 
 from purenet.contract import Layer, Tree, as_layer, spec_of
 from purenet.data import check_data
-from purenet.errors import StructureError, by, describe, expect_key, expect_like
+from purenet.errors import ShapeError, StructureError, by, describe, expect_key, expect_like
 from purenet.evaluation import check_values, make_evaluation, plan_pass
 from purenet.gradients import as_batch
 from purenet.losses.base import Loss, as_loss
@@ -96,9 +96,14 @@ def loss_surface(
         net, loss = as_layer(net), as_loss(loss)
         expect_params(params)
         expect_count("points", points, 2)
+        if not isinstance(snapshots, (list, tuple)):
+            raise StructureError(
+                f"expected snapshots to be a list of params, got {describe(snapshots)}. Such as result.snapshots."
+            )
         path = [getattr(snapshot, "params", snapshot) for snapshot in snapshots]
         for number, point in enumerate(path):
             expect_like(f"snapshots[{number}] like params", point, spec_of(params), "Pass those of this network.")
+        _expect_finite([params, *path])
         directions, texts = _directions(params, directions, path, key)
         places = coordinates(params, path, directions)
         x_span, y_span = _spans(span, places)
@@ -181,6 +186,12 @@ def _directions(
         "α, along a random direction",
         "β, along another",
     )
+
+
+def _expect_finite(points: list[Tree]) -> None:
+    for point in points:
+        if not all(np.all(np.isfinite(np.asarray(leaf, np.float64))) for leaf in jax.tree.leaves(point)):
+            raise ShapeError("expected finite params and snapshots, got nan or inf among them. Has training diverged?")
 
 
 def _expect_shapes(what: str, direction: Tree, params: Tree) -> None:

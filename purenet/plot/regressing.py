@@ -181,7 +181,10 @@ def _data(xs: Any, ys: Any) -> tuple[np.ndarray, np.ndarray]:
 def _path(path: Any) -> np.ndarray:
     """The finite rows of a path of (w₁, w₂)."""
     path = getattr(path, "path", path)
-    points: np.ndarray = np.zeros(0) if isinstance(path, dict) else np.asarray(path, np.float64)
+    try:
+        points: np.ndarray = np.asarray(path, np.float64)
+    except (TypeError, ValueError):
+        points = np.zeros(0)
     if points.ndim != 2 or points.shape[1] != 2:
         raise ShapeError(
             f"expected a path of shape (steps + 1, 2), rows (w₁, w₂), got {describe(path)}. "

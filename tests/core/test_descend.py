@@ -143,6 +143,12 @@ def test_nothing_is_computed_in_more_than_one_scan():
 
 FLOATING = "Whole numbers have no slope: convert it, such as jnp.asarray(x0, float)."
 RATE = "Such as 0.1; a schedule may give 0, to warm up."
+
+
+def test_f_may_give_a_number_of_pythons():
+    assert descend(lambda x: 3.0, 1.0, 0.1, 2).values.tolist() == [3.0, 3.0, 3.0]
+
+
 BAD = {
     "rate 0": ((bowl, 1.0, 0.0, 3), ValueError, f"expected a rate above 0 and finite, got 0. {RATE}"),
     "rate below 0": ((bowl, 1.0, -0.1, 3), ValueError, f"expected a rate above 0 and finite, got -0.1. {RATE}"),

@@ -1,5 +1,6 @@
 """reduce_on_plateau: Keras's rule, epoch for epoch, on any optimizer that keeps a rate which can be set."""
 
+from collections import OrderedDict
 from types import SimpleNamespace
 
 import chex
@@ -198,3 +199,19 @@ BAD = {
 def test_what_does_not_fit_is_refused(call, kind, message):
     with refuses(kind, f"reduce_on_plateau: {message}"):
         call()
+
+
+def test_the_rate_is_found_in_any_tree():
+    def init(params):
+        return OrderedDict(rest=None, inner=INJECTED.init(params))
+
+    def update(grads, state, params=None):
+        updates, inner = INJECTED.update(grads, state["inner"], params)
+        return updates, OrderedDict(rest=None, inner=inner)
+
+    result = pn.fit(
+        pn.dense(1), (np.ones((4, 1), np.float32),) * 2, loss=pn.losses.half_squared_error,
+        optimizer=optax.GradientTransformation(init, update), key=jax.random.key(0), epochs=3, batch_size=4,
+        callbacks=[reduce_on_plateau("loss", patience=1, min_delta=10.0, factor=0.5)],
+    )  # fmt: skip
+    np.testing.assert_allclose(result.history["learning_rate"], [0.1, 0.1, 0.05], rtol=1e-6)

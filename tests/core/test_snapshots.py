@@ -109,6 +109,19 @@ CASES = {
         "fit: expected names of metrics other than 'loss', 'step_loss', 'learning_rate' and 'val_…', got "
         "'learning_rate'. Rename it.",
     ),
+    "a callback's state with nan": (
+        lambda: fits.fit(
+            callbacks=[lambda end: end.state._replace(params=jax.tree.map(lambda a: a * np.nan, end.state.params))]
+        ),
+        ValueError,
+        "fit: expected a callback to return finite params, got nan or inf among them. Look at what it does.",
+    ),
+    "a callback's state inside an epoch": (
+        lambda: fits.fit(callbacks=[lambda end: end.state._replace(step=end.state.step - 1)]),
+        ValueError,
+        "fit: expected a callback to return a state between two epochs, with begin equal to step, got step 6 and begin "
+        "7. Replace both or neither.",
+    ),
 }
 
 

@@ -193,7 +193,17 @@ REFUSED = {
         pn.StructureError,
         "expected a matrix of counts, got 'ab'. Pass a square array.",
     ),
+    "decision: words for labels": (
+        lambda: pn.plot.decision(NET, PARAMS, (np.zeros((2, 2)), ["a", "b"]), points=3),
+        pn.StructureError,
+        "expected labels to be numbers, got <U1. Number the classes; classes names them.",
+    ),
 }
+
+
+def test_params_of_float64_are_taken_as_jax_takes_them():
+    wide = jax.tree.map(lambda a: np.asarray(a, np.float64), PARAMS)
+    assert pn.plot.decision(NET, wide, points=3).collections  # a warning of JAX's would be an error
 
 
 @pytest.mark.parametrize("case", REFUSED)

@@ -1,5 +1,6 @@
 """plot.activation and relu_sum: curves are the functions, dashes the hand rules' derivatives, kinks where they bend."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -135,7 +136,29 @@ REFUSED = {
         pn.StructureError,
         "plot.relu_sum: expected target to be a function or (xs, ys), got 3.0. Pass either.",
     ),
+    "relu_sum: params of several networks": (
+        lambda: pn.plot.relu_sum(
+            NET, ({"kernel": np.ones((1, 4)), "bias": np.ones(3)}, (), {"kernel": np.ones((4, 1))})
+        ),
+        pn.StructureError,
+        "plot.relu_sum: expected params of one network, got 4 units, 3 biases and 4 weights. Pass its own.",
+    ),
+    "relu_sum: nan": (
+        lambda: pn.plot.relu_sum(NET, jax.tree.map(lambda a: a * np.nan, PARAMS)),
+        pn.ShapeError,
+        "plot.relu_sum: expected finite params, got nan or inf among them. Has training diverged?",
+    ),
+    "relu_sum: a target without a place": (
+        lambda: pn.plot.relu_sum(NET, PARAMS, ([0.0, np.nan], [1.0, 2.0])),
+        pn.ShapeError,
+        "plot.relu_sum: expected finite xs in target, got nan or inf among them. Leave those examples out.",
+    ),
 }
+
+
+def test_a_curve_of_infinities_is_drawn_without_a_warning():
+    ax = pn.plot.activation(jnp.exp, span=(-1e3, 1e3))
+    assert np.isinf(ax.lines[0].get_ydata()[-1])
 
 
 @pytest.mark.parametrize("case", REFUSED)

@@ -185,6 +185,12 @@ REFUSED = {
         pn.ShapeError,
         "expected finite ys, got nan or inf among them. Leave those examples out.",
     ),
+    "regression_lines: a ragged path": (
+        lambda: pn.plot.regression_lines(XS, YS, [[0.0, 0.0], [1.0]]),
+        pn.ShapeError,
+        "expected a path of shape (steps + 1, 2), rows (w₁, w₂), got a list of 2. Stack both weights along the last "
+        "axis.",
+    ),
 }
 
 

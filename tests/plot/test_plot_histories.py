@@ -125,7 +125,22 @@ REFUSED = {
         'expected figure to be a Matplotlib figure, got 3. Leave it out, or pass matplotlib.figure.Figure(layout="'
         'constrained").',
     ),
+    "complex numbers": (
+        lambda: pn.plot.history({"loss": np.array([1j, 2.0])}),
+        pn.StructureError,
+        "expected numbers in 'loss', got complex128. Leave it out.",
+    ),
+    "a number for names": (
+        lambda: pn.plot.history(HISTORY, 3),
+        pn.StructureError,
+        'expected names to be a list of strings, got 3. Such as ["loss"].',
+    ),
 }
+
+
+def test_a_loss_from_end_to_end_of_float64_has_a_logarithmic_axis():
+    (ax,) = pn.plot.history({"loss": np.array([1e200, 1e-200])}).axes
+    assert ax.get_yscale() == "log"
 
 
 @pytest.mark.parametrize("case", REFUSED)

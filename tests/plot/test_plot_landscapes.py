@@ -143,6 +143,16 @@ REFUSED = {
         pn.ShapeError,
         "expected points to be a whole number of 2 or more, got 1. Raise it.",
     ),
+    "a number of snapshots": (
+        {"snapshots": 3},
+        pn.StructureError,
+        "expected snapshots to be a list of params, got 3. Such as result.snapshots.",
+    ),
+    "a snapshot that is not finite": (
+        {"snapshots": (Snapshot(PARAMS), Snapshot(flat(np.nan)), Snapshot(flat(1.0)))},
+        pn.ShapeError,
+        "expected finite params and snapshots, got nan or inf among them. Has training diverged?",
+    ),
 }
 
 

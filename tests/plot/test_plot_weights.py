@@ -178,6 +178,16 @@ REFUSED = {
         pn.ShapeError,
         "expected finite params, got nan or inf among them. Has training diverged?",
     ),
+    "weights: a shape below zero": (
+        lambda: pn.plot.weights(np.ones((16, 2)), shape=(-4, -4)),
+        pn.ShapeError,
+        "expected shape (height, width) or (height, width, channels) of 16 inputs, got (-4, -4). Such as shape=(4, 4).",
+    ),
+    "weights: a number for a filter's shape": (
+        lambda: pn.plot.weights(np.ones((3, 3, 1, 2)), shape=3),
+        pn.ShapeError,
+        "expected no shape for a kernel (3, 3, 1, 2), got 3. It has its own: leave shape out.",
+    ),
 }
 
 
