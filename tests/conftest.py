@@ -29,3 +29,11 @@ def key():
 def rng():
     """A NumPy generator."""
     return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def quick_compilation():
+    """For programs that run a few times: compiling without most optimisations takes a third to half of the time."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)

@@ -63,24 +63,25 @@ def draw_path(ax: Any, points: np.ndarray, colours: np.ndarray, marker: str, tex
     points = points[np.all(np.isfinite(points), axis=1)]
     if not len(points):
         return
-    colours, font = colours[: len(points)], font_for(ax)
+    colours = colours[: len(points)]
     few = len(points) <= 60
     ax.plot(
         *points.T, color=colours[-1], linewidth=1.3 if few else 0.8, zorder=5, path_effects=halo(2.4 if few else 1.4)
     )
     rim = {"edgecolors": "white", "linewidths": 0.4} if few else {"linewidths": 0.0}
     ax.scatter(*points.T, c=colours, marker=marker, s=13 if few else 5, zorder=6, **rim)
+    draw_ends(ax, points, colours[-1], marker, text, above=6)
+
+
+def draw_ends(ax: Any, points: np.ndarray, colour: Any, marker: str, text: str, above: int) -> None:
+    """Draws the first point of a path empty and the last one big, with its legend, above what is drawn so far."""
+    font = font_for(ax)
     ax.plot(
-        *points[:1].T,
-        marker,
-        color="white",
-        markeredgecolor=colours[-1],
-        markeredgewidth=1.6,
-        markersize=0.8 * font,
-        zorder=7,
-    )
+        *points[:1].T, marker, color="white", markeredgecolor=colour, markeredgewidth=1.6, markersize=0.8 * font,
+        zorder=above + 1,
+    )  # fmt: skip
     ax.plot(
-        *points[-1:].T, marker, color=colours[-1], markeredgecolor=BLACK, markersize=0.9 * font, zorder=8,
+        *points[-1:].T, marker, color=colour, markeredgecolor=BLACK, markersize=0.9 * font, zorder=above + 2,
         linestyle="-", linewidth=1.3, label=text,
     )  # fmt: skip
 

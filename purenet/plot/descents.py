@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from purenet.errors import ShapeError, StructureError, by, describe
-from purenet.plot.contouring import draw_contours, draw_path, on_grid
+from purenet.plot.contouring import draw_contours, draw_ends, draw_path, on_grid
 from purenet.plot.drawn import (
     BLACK,
     COLOURS,
@@ -135,19 +135,7 @@ def _look(number: int) -> tuple[str, str]:
 def _dots(ax: Any, points: np.ndarray, colours: np.ndarray, marker: str, text: str) -> None:
     font = font_for(ax)
     ax.scatter(*points.T, c=colours, marker=marker, s=1.8 * font, zorder=4, edgecolors=[colours[-1]], linewidths=0.6)
-    ax.plot(
-        *points[:1].T,
-        marker,
-        color="white",
-        markeredgecolor=colours[-1],
-        markeredgewidth=1.6,
-        markersize=0.8 * font,
-        zorder=5,
-    )
-    ax.plot(
-        *points[-1:].T, marker, color=colours[-1], markeredgecolor=BLACK, markersize=0.9 * font, zorder=6,
-        linestyle="-", linewidth=1.0, label=text,
-    )  # fmt: skip
+    draw_ends(ax, points, colours[-1], marker, text, above=4)
 
 
 def _arrows(ax: Any, points: np.ndarray, colours: np.ndarray) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from purenet.contract import Layer, Tree, as_layer, spec_of
 from purenet.data import check_data
-from purenet.errors import ShapeError, StructureError, by, describe, expect_key, expect_like
+from purenet.errors import ShapeError, StructureError, by, describe, expect_like
 from purenet.evaluation import check_values, make_evaluation, plan_pass
 from purenet.gradients import as_batch
 from purenet.losses.base import Loss, as_loss
@@ -29,6 +29,7 @@ from purenet.plot.drawn import (
     legend,
     shades,
 )
+from purenet.streams import generator_of
 from purenet.updates import Plan
 
 _AT_ONCE = 1024  # examples
@@ -179,9 +180,7 @@ def _directions(
             "expected a key, directions or snapshots, got none of them. For random directions pass "
             "key=jax.random.key(0)."
         )
-    expect_key(key)
-    words = jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key
-    rng = np.random.default_rng(np.asarray(words).tolist())
+    rng = generator_of(key)
     return (random_direction(params, rng), random_direction(params, rng)), (
         "α, along a random direction",
         "β, along another",

@@ -16,6 +16,7 @@ from purenet.gradients import Batch, as_batch, per_example_grad, value_and_grad
 from purenet.insight.noise_scale import squared_norm
 from purenet.losses.base import Loss, as_loss
 from purenet.plot.drawn import BLUE, GREY, VERMILION, axes_for, expect_params, font_for, label, legend
+from purenet.streams import generator_of
 
 _DRAWS = 24  # mini-batches of each size: their mean square is right to some 10 % for a gradient of many numbers
 _AT_ONCE = 64  # examples whose gradients are in memory at a time
@@ -114,8 +115,7 @@ def measure_noise(
 ) -> Measured:
     """Measures the noise at these sizes: one program, in which a drawn mini-batch is a weight for each example."""
     check_values(net, loss, params, state, batch)
-    words = jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key
-    rng = np.random.default_rng(np.asarray(words).tolist())
+    rng = generator_of(key)
     shares = np.full(batch.size, 1 / batch.size)
     counts = np.concatenate([rng.multinomial(size, shares, size=_DRAWS) for size in sizes]).astype(np.float32)
     first, squares, deviations = _program(net, loss)(params, state, batch, jnp.asarray(counts), key)

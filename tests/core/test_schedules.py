@@ -28,14 +28,6 @@ KNOWN = {
 }
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _quick_compilation():
-    """Every program runs once: compiling without optimisations takes half the time."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 def data():
     xs = np.random.default_rng(0).uniform(-1, 1, (N, 1)).astype(np.float32)
     return xs, 3 * xs + 1

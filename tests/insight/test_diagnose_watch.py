@@ -13,12 +13,7 @@ import purenet as pn
 from purenet.insight.diagnosing import diagnose
 from purenet.insight.watching import watch
 
-
-@pytest.fixture(autouse=True)
-def _quick_compilation():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def fit(optimizer=SGD, callbacks=(), **options):

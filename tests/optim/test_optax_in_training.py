@@ -35,14 +35,6 @@ OPTIMIZERS = {
 DEAR = ("Muon", "L-BFGS", "Adadelta", "AMSGrad", "Adamax", "Nadam", "AdamW")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _quick_compilation():
-    """Every program runs a few times: compiling without optimisations takes half the time."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 def data():
     xs = np.random.default_rng(0).uniform(-1, 1, (16, 2)).astype(np.float32)
     return xs, np.sin(3 * xs) * xs[:, ::-1]

@@ -34,18 +34,7 @@ keras = pytest.importorskip("keras", reason="Keras is not installed: pip install
 if keras.backend.backend() != "jax":
     pytest.skip("Keras runs on another backend than JAX", allow_module_level=True)
 K = keras.optimizers
-pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("x64")]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _float64():
-    """Keras on JAX turns float64 into float32 wherever dtypes meet; here it must not."""
-    dtypes = pytest.importorskip("keras.src.backend.common.dtypes")
-    keras.config.set_floatx("float64")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(dtypes.BIT64_TO_BIT32_DTYPE, "float64", "float64")
-        yield
-    keras.config.set_floatx("float32")
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("x64", "keras_float64")]
 
 
 FTRL = {
