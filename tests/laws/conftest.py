@@ -5,6 +5,6 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def _strict():
+def _strict(quick_compilation):
     with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
         yield
