@@ -210,7 +210,7 @@ def check(facts: dict, races: dict, args: argparse.Namespace) -> None:
     if facts["distance"] > 1e-10 or not fewer or adam is not None:
         raise SystemExit(f"newton: expected far fewer steps than gradient descent's and Adam's, got {facts}")
     if not races or args.limit is not None or args.most < MOST:
-        print(f"a quarter of Adam's steps is checked on all of MNIST with up to {MOST} steps")
+        print(f"that K-FAC takes a quarter of Adam's steps is checked on all of MNIST with up to {MOST} steps")
         return
     steps = {name: row["steps"] if row["losses"][-1] <= TARGET else np.inf for name, row in races.items()}
     adam = min(steps[name] for name in steps if name.startswith("Adam"))

@@ -43,8 +43,9 @@ def descend(f: Function, x0: Any, rate: Any, steps: int) -> Descent:
       f: a function of one argument like x0 that gives one number, in plain JAX.
       x0: where to start: a number, an array of shape (d,), or a pytree of floating arrays.
       rate: η, above 0: a number; an array of shape (steps,), one for each step; a schedule `step -> rate` such as
-        `optax.cosine_decay_schedule(0.1, 100)`, which may give 0; or an optax optimizer in place of plain gradient
-        descent. Numbers are taken in the dtype of x0.
+        `optax.cosine_decay_schedule(0.1, 100)`, which may give 0; or an optimizer in place of plain gradient descent:
+        optax's, `pn.optim.newton` and `newton_cg`, not those that need a network's predictions or layers. Numbers are
+        taken in the dtype of x0.
       steps: updates to make, 0 or more.
 
     Returns:
@@ -70,6 +71,8 @@ def descend(f: Function, x0: Any, rate: Any, steps: int) -> Descent:
     """
     with by("descend"):
         _expect_steps(steps)
+        if not callable(f):
+            raise StructureError(f"expected f to be a function of x, got {describe(f)}. The function first, then x0.")
         x0 = jax.tree.map(_as_start, x0)
         _expect_function(f, x0)
         optimizer, rates = _as_rule(rate, steps)
@@ -119,8 +122,6 @@ def _as_start(leaf: Any) -> jax.Array:
 
 def _expect_function(f: Any, x0: Tree) -> None:
     """Raises unless `f` gives one floating number at x0; found by abstract evaluation."""
-    if not callable(f):
-        raise StructureError(f"expected f to be a function of x, got {describe(f)}. Such as lambda x: x**2.")
     if not jax.tree.leaves(x0):
         raise StructureError(f"expected x0 with at least one number, got {describe(x0)}. Start somewhere.")
     out = jax.eval_shape(f, x0)

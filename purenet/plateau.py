@@ -23,7 +23,7 @@ def reduce_on_plateau(
     patience: int = 10,
     min_delta: float = 1e-4,
     min_rate: float = 0.0,
-    better: str = "lower",
+    better: str | None = None,
 ) -> Callback:
     """Multiplies the learning rate by `factor` when `monitor` has not become better for `patience` epochs.
 
@@ -39,7 +39,8 @@ def reduce_on_plateau(
       patience: so many epochs in a row without a better one, 1 or more.
       min_delta: what an epoch must be better by to count, 0 or more, in the units of `monitor`.
       min_rate: the rate falls to this and no further, 0 or more.
-      better: "lower" for losses, "higher" for what grows with learning.
+      better: "lower", or "higher" for what grows with learning, such as an accuracy; left out, "lower" for "loss" and
+        "val_loss", and for any other name it must be said.
 
     Returns:
       A callback for `pn.fit(…, callbacks=[…])`.
@@ -62,11 +63,15 @@ def reduce_on_plateau(
         expect_count("patience", patience)
         for what, number in {"min_delta": min_delta, "min_rate": min_rate}.items():
             _expect_between(what, number, "0 or more and finite", lambda number: 0 <= number < math.inf)
-        if better not in WAYS:
-            raise ShapeError(f"expected better to be one of {WAYS}, got {better!r}. Choose one of them.")
         if not isinstance(monitor, str):
             raise StructureError(
                 f'expected monitor to be a name in the history, got {describe(monitor)}. Such as "val_loss".'
+            )
+        if better is None and monitor in ("loss", "val_loss"):
+            better = "lower"
+        if better not in WAYS:
+            raise ShapeError(
+                f"expected better to be one of {WAYS} for monitor={monitor!r}, got {better!r}. Choose one."
             )
     sign = 1.0 if better == "lower" else -1.0
 

@@ -73,7 +73,8 @@ def train_state(
             expect_like("params of this network", params, made[0], "Pass what its init made.")
             expect_like("state of this network", state, made[1], "Pass what its init made.")
         # Strong types, which leaves have after the first update, so that nothing is traced twice.
-        params, state, opt_state = jax.tree.map(_strong, (params, state, optimizer.init(params)))
+        params, state = jax.tree.map(_strong, (params, state))
+        opt_state = jax.tree.map(_strong, optimizer.init(params))
     return TrainState(params, state, opt_state, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32), key)
 
 

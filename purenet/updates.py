@@ -238,7 +238,7 @@ def as_measures(metrics: Mapping[str, Any] | None) -> dict[str, Metric]:
 def expect_count(what: str, value: Any) -> None:
     """Raises unless `value` is a whole number of 1 or more."""
     if not is_whole(value):
-        raise StructureError(f"expected {what} to be a whole number, got {value!r}. Give an int of 1 or more.")
+        raise StructureError(f"expected {what} to be a whole number, got {describe(value)}. Give an int of 1 or more.")
     if value < 1:
         raise ShapeError(f"expected {what} of 1 or more, got {value}. Give an int of 1 or more.")
 

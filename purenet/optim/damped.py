@@ -60,9 +60,9 @@ def levenberg_marquardt(
     G = JᵀLJ has the Jacobian J of the predictions and the Hessian L of the loss in them, a multiple of the unit matrix
     for squared errors. A step that does not lower the value is refused, and λ grows until one does; the better the
     quadratic model foretells the fall, the smaller λ becomes, down to the Gauss-Newton step. It is meant for curve fits
-    and small networks with squared errors and the full batch, where it is hard to beat; any loss that is convex in the
-    predictions works. D is the diagonal of G, so that the units of the parameters do not matter, or, with "cg", the
-    unit matrix times the curvature along g.
+    and small networks with squared errors and the full batch (`batch_size=None`), where it is hard to beat; any loss
+    that is convex in the predictions works. D is the diagonal of G, so that the units of the parameters do not matter,
+    or, with "cg", the unit matrix times the curvature along g.
 
     Args:
       damping: λ of the first step, relative to the curvature, above 0.

@@ -64,7 +64,9 @@ def newton(
 
     On a quadratic one step of rate 1 ends at the minimum. d parameters cost d Hessian-vector products, d² numbers and
     d³/3 operations an update; beyond a few thousand `newton_cg` and `gauss_newton` serve. Where H + λI is not positive
-    definite the updates are NaN, the state's `trouble()` says why, and an update outside `jit` raises.
+    definite the updates are NaN, the state's `trouble()` says why, and an update outside `jit` raises. A softmax's
+    logits have such a direction, a constant added to all: give those a little damping, 1e-6 say. It wants all data at
+    once (`batch_size=None`), and for networks with hidden layers the other two.
 
     Args:
       learning_rate: the share of p taken, or where the line search begins; above 0, or a schedule.

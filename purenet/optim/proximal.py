@@ -46,7 +46,8 @@ def ftrl(
         w' = 0 where |z'| <= l1, else (sign(z') l1 - z') / ((q(n') + β) / η + 2 l2)
 
     Weights that l1 holds are exactly 0. Parameters live in z: whatever they began at, the first update forgets, so
-    begin at 0. Equal to Keras's Ftrl, from 16-bit parameters up, whose n and z are kept in 32.
+    begin a linear model at 0; a network with hidden layers keeps its random start, for from 0 these never move. Equal
+    to Keras's Ftrl, from 16-bit parameters up, whose n and z are kept in 32.
 
     Args:
       learning_rate: η, above 0, or a schedule.

@@ -31,7 +31,7 @@ def film(
     classes: Sequence[str] | None = None,
     shape: tuple[int, int] | None = None,
 ) -> pathlib.Path:
-    """Writes a film of how a network learned: the pictures of `pn.plot.report`, a frame for each snapshot.
+    """Writes a film of how a network learned: a frame for each snapshot, as `pn.plot.report`.
 
     Colours and axes mean the same in all frames. A GIF rests two seconds on its last frame.
 

@@ -29,6 +29,8 @@ def confusion(matrix: Any, names: Sequence[str] | None = None, ax: Any = None) -
       StructureError: if it holds no numbers.
 
     Example:
+      Of a trained network: `pn.evaluate(net, params, data, metrics={"m": pn.metrics.confusion_matrix})["m"]`.
+
       >>> import numpy as np, purenet as pn
       >>> ax = pn.plot.confusion(np.array([[3, 1], [0, 4]]), ["cat", "dog"])
       >>> [text.get_text() for text in ax.texts], ax.images[0].get_array().tolist()

@@ -231,7 +231,11 @@ BAD = {
         TypeError,
         "expected x0 with at least one number, got a tuple of 0. Start somewhere.",
     ),
-    "no function": ((3, 1.0, 0.1, 3), TypeError, "expected f to be a function of x, got 3. Such as lambda x: x**2."),
+    "no function": (
+        (3, 1.0, 0.1, 3),
+        TypeError,
+        "expected f to be a function of x, got 3. The function first, then x0.",
+    ),
     "f of many numbers": (
         (lambda x: x**2, jnp.ones(2), 0.1, 3),
         ValueError,

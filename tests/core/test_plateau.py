@@ -163,10 +163,15 @@ BAD = {
         ValueError,
         "expected min_rate 0 or more and finite, got nan. Give such a number.",
     ),
+    "a metric whose way is not said": (
+        lambda: reduce_on_plateau("val_accuracy"),
+        ValueError,
+        "expected better to be one of ('lower', 'higher') for monitor='val_accuracy', got None. Choose one.",
+    ),
     "better": (
         lambda: reduce_on_plateau(better="max"),
         ValueError,
-        "expected better to be one of ('lower', 'higher'), got 'max'. Choose one of them.",
+        "expected better to be one of ('lower', 'higher') for monitor='val_loss', got 'max'. Choose one.",
     ),
     "monitor": (
         lambda: reduce_on_plateau(3),

@@ -129,3 +129,13 @@ def test_other_options_that_cannot_work_are_refused():
         pn.optim.gauss_newton(iterations=2.5)
     with refuses(pn.StructureError, "newton: expected line_search to be True or False, got 1. Give a bool."):
         pn.optim.newton(line_search=1)
+
+
+@pytest.mark.parametrize("make", [pn.optim.levenberg_marquardt, pn.optim.newton_cg, lambda: pn.optim.ftrl(0.1)])
+def test_params_may_begin_as_numbers_of_python(make):
+    net = pn.layer(lambda p, t: p[0] * jnp.exp(-p[1] * t), init=lambda key, spec: ((1.0, 1.0), ()))
+    times = jnp.linspace(0, 2, 9)[:, None]
+    state = pn.train_state(net, make(), jax.random.key(0), pn.spec(1))
+    run = jax.jit(pn.train(net, pn.losses.half_squared_error, make(), epochs=5))
+    _, history = run(state, (times, 2 * jnp.exp(-0.5 * times)))
+    assert history["loss"][-1] < history["loss"][0]
