@@ -66,7 +66,7 @@ def make_chunks(
         state, result = update(state, data)
         stats = merge(named, stats, result.stats)
         losses, weights = jax.tree.map(lambda a: a[None], (result.loss, result.weight))
-        return Chunk(state, stats, losses, weights, _all_finite(state.params))
+        return Chunk(state, stats, losses, weights, all_finite(state.params))
 
     def some(state: TrainState, stats: Tree, data: Batch, count: Any) -> Chunk:
         begin = state.begin
@@ -87,7 +87,7 @@ def make_chunks(
 
             carry = jax.lax.cond(ended, last, lambda carry: carry, carry)
         final = carry.state._replace(begin=jnp.where(ended, carry.state.step, begin))
-        return Chunk(final, *carry[1:], _all_finite(final.params))
+        return Chunk(final, *carry[1:], all_finite(final.params))
 
     return Chunks(jax.jit(whole if plan.whole else some), 1 if plan.whole else longest, empty_stats)
 
@@ -141,6 +141,7 @@ def _room(spec: Result, length: int) -> Any:
     return jax.tree.map(lambda a: jnp.zeros(length, a.dtype), (spec.loss, spec.weight))
 
 
-def _all_finite(params: Tree) -> jax.Array:
+def all_finite(params: Tree) -> jax.Array:
+    """Whether every floating number is finite."""
     floats = [leaf for leaf in jax.tree.leaves(params) if jnp.issubdtype(leaf.dtype, jnp.floating)]
     return functools.reduce(jnp.logical_and, [jnp.all(jnp.isfinite(leaf)) for leaf in floats], jnp.array(True))

@@ -11,7 +11,8 @@ import optax
 
 from purenet.contract import Tree
 from purenet.errors import ShapeError, StructureError, by, describe, expect_kept, is_whole
-from purenet.optimizers import as_optimizer, extras, troubles_of
+from purenet.optim.checking import known
+from purenet.optimizers import as_optimizer, extras, strong, troubles_of
 
 Function = Callable[[Any], Any]
 
@@ -90,7 +91,7 @@ def descend(f: Function, x0: Any, rate: Any, steps: int) -> Descent:
             return (*point, state), point
 
         first = (x0, *evaluate(x0))
-        state = () if optimizer is None else jax.tree.map(_strong, optimizer.init(x0))
+        state = () if optimizer is None else jax.tree.map(strong, optimizer.init(x0))
         begin: tuple[Tree, ...] = (*first, state)
         (*_, state), others = jax.lax.scan(step, begin, rates, length=steps)
         _tell(state)
@@ -115,9 +116,10 @@ def _as_start(leaf: Any) -> jax.Array:
             "jnp.asarray(x0, float)."
         )
     expect_kept(leaf)
-    if _known(leaf) and not np.all(np.isfinite(np.asarray(leaf, np.float64))):
+    if known(leaf) and not np.all(np.isfinite(np.asarray(leaf, np.float64))):
         raise ShapeError("expected x0 to be finite, got nan or inf in it. Start where f has a value and a slope.")
-    return _strong(leaf)
+    array: jax.Array = strong(leaf)
+    return array
 
 
 def _expect_function(f: Any, x0: Tree) -> None:
@@ -152,7 +154,7 @@ def _as_rule(rate: Any, steps: int) -> tuple[optax.GradientTransformationExtraAr
             f"expected one rate, or {steps}, one for each step, got {describe(rate)}. For many descents at once use "
             "jax.vmap."
         )
-    wrong = _wrong(rate, np.asarray(rate, np.float64) > 0) if _known(rate) else None
+    wrong = _wrong(rate, np.asarray(rate, np.float64) > 0) if known(rate) else None
     if wrong is not None:
         raise ShapeError(
             f"expected a rate above 0 and finite, got {wrong:g}. Such as 0.1; a schedule may give 0, to warm up."
@@ -170,7 +172,7 @@ def _scheduled(schedule: Callable[[Any], Any], steps: int) -> jax.Array:
     if np.shape(made) != () or not jnp.issubdtype(jnp.result_type(made), jnp.number):
         raise StructureError(f"expected a schedule that gives one number, got {describe(made)}. Give one rate a step.")
     rates = jax.vmap(lambda step: jnp.asarray(schedule(step), _wide()))(jnp.arange(steps))
-    wrong = _wrong(rates, np.asarray(rates) >= 0) if _known(rates) else None
+    wrong = _wrong(rates, np.asarray(rates) >= 0) if known(rates) else None
     if wrong is not None:
         raise ShapeError(f"expected a schedule of rates of 0 or more and finite, got {wrong:g}. Look at its values.")
     return rates
@@ -185,21 +187,11 @@ def _wrong(rates: Any, allowed: Any) -> float | None:
 
 def _tell(state: Tree) -> None:
     """Raises what the optimizer's state tells of; in traced code it is not known yet, and the path shows NaN."""
-    troubles = troubles_of(state) if all(_known(leaf) for leaf in jax.tree.leaves(state)) else []
+    troubles = troubles_of(state) if all(known(leaf) for leaf in jax.tree.leaves(state)) else []
     if troubles:
         raise ShapeError(troubles[0])
-
-
-def _known(value: Any) -> bool:
-    return not isinstance(value, jax.core.Tracer)
 
 
 def _wide() -> Any:
     """The widest floating dtype that JAX keeps: rates lose nothing before they meet x."""
     return jax.dtypes.canonicalize_dtype(np.float64)
-
-
-def _strong(leaf: Any) -> jax.Array:
-    """An array of strong type, which leaves have after the first update."""
-    array = jnp.asarray(leaf)
-    return jax.lax.convert_element_type(array, array.dtype)

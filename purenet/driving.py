@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from purenet.chunks import Chunks
+from purenet.chunks import Chunks, all_finite
 from purenet.contract import Tree, spec_of
 from purenet.errors import ShapeError, StructureError, describe, expect_like
 from purenet.gradients import Batch
@@ -224,8 +224,7 @@ def _replaced(state: TrainState, new: TrainState) -> TrainState:
             f"expected a callback to return a state between two epochs, with begin equal to step, got step {new.step} "
             f"and begin {new.begin}. Replace both or neither."
         )
-    floats = [leaf for leaf in jax.tree.leaves(new.params) if jax.numpy.issubdtype(leaf.dtype, jax.numpy.floating)]
-    if not all(bool(jax.numpy.all(jax.numpy.isfinite(leaf))) for leaf in floats):
+    if not bool(all_finite(new.params)):
         raise ShapeError(
             "expected a callback to return finite params, got nan or inf among them. Look at what it does."
         )

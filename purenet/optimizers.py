@@ -23,6 +23,12 @@ def as_optimizer(optimizer: Any) -> optax.GradientTransformationExtraArgs:
     return optax.with_extra_args_support(optimizer)
 
 
+def strong(leaf: Any) -> Any:
+    """An array of strong type, which leaves have after the first update, so that nothing is traced twice."""
+    leaf = jnp.asarray(leaf)
+    return leaf if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else jax.lax.convert_element_type(leaf, leaf.dtype)
+
+
 def extras(
     optimizer: Any,
     opt_state: Tree,

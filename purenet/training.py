@@ -11,7 +11,7 @@ from purenet.errors import by, expect_like
 from purenet.gradients import Batch, as_batch
 from purenet.metrics import Metric
 from purenet.metrics.base import summing
-from purenet.optimizers import as_optimizer, rate_row
+from purenet.optimizers import as_optimizer, rate_row, strong
 from purenet.streams import stream
 from purenet.updates import (
     Plan,
@@ -73,8 +73,8 @@ def train_state(
             expect_like("params of this network", params, made[0], "Pass what its init made.")
             expect_like("state of this network", state, made[1], "Pass what its init made.")
         # Strong types, which leaves have after the first update, so that nothing is traced twice.
-        params, state = jax.tree.map(_strong, (params, state))
-        opt_state = jax.tree.map(_strong, optimizer.init(params))
+        params, state = jax.tree.map(strong, (params, state))
+        opt_state = jax.tree.map(strong, optimizer.init(params))
     return TrainState(params, state, opt_state, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32), key)
 
 
@@ -249,8 +249,3 @@ def _epoch(
         outs = jax.tree.map(jnp.append, outs, last)
     losses, weights = outs
     return carry[0], Result(losses, weights, carry[1])
-
-
-def _strong(leaf: Any) -> Any:
-    leaf = jnp.asarray(leaf)
-    return leaf if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else jax.lax.convert_element_type(leaf, leaf.dtype)
